@@ -1,0 +1,36 @@
+/**
+ * The gateway with what a production set-up turns on: balancing over three targets, header policy both ways, forwarded
+ * headers, Via, request id, a deadline. `routes: n` gives n routes with a backend each.
+ */
+import Fastify from 'fastify'
+import reverseproxy, { serverOptions } from '../../dist/index.js'
+import { options } from '../processes.js'
+import { pool, serve } from './serve.js'
+
+const backend = {
+  targets: options.targets,
+  balancer: 'round-robin',
+  pool: { connections: pool.connections, keepAliveTimeout: pool.keepAliveTimeout },
+  timeout: '30s'
+}
+const names = Array.from({ length: options.routes ?? 1 }, (_, index) => `service-${index}`)
+
+const app = Fastify({ ...serverOptions, logger: false })
+await app.register(reverseproxy, {
+  backends: Object.fromEntries(names.map(name => [name, backend])),
+  headers: {
+    request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] },
+    response: { remove: ['server', 'x-powered-by'] },
+    forwarded: { for: 'append', proto: 'set', host: 'set' },
+    via: 'gateway'
+  }
+})
+const handler = app.reverseproxy.handler
+if (options.routes === undefined) {
+  for (const method of ['GET', 'POST']) app.route({ method: [method], url: '/*', proxy: { backend: names[0] }, handler })
+} else if (options.routes === 1) {
+  app.route({ method: ['GET'], url: '/:service/items/:id', proxy: { backend: names[0] }, handler })
+} else {
+  for (const name of names) app.route({ method: ['GET'], url: `/${name}/items/:id`, proxy: { backend: name }, handler })
+}
+await serve(app)

@@ -1,0 +1,9 @@
+/** @fastify/http-proxy, defaults, logger off. */
+import httpProxy from '@fastify/http-proxy'
+import Fastify from 'fastify'
+import { options } from '../processes.js'
+import { pool, serve } from './serve.js'
+
+const app = Fastify()
+app.register(httpProxy, { upstream: options.targets[0], undici: pool })
+await serve(app)

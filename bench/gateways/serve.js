@@ -1,0 +1,27 @@
+/** What every gateway process does around its Fastify instance: listen, and tell what it has used. */
+import { once } from 'node:events'
+import { answer, ready } from '../processes.js'
+
+/** The same pool for all: undici's options. Connections outlive the other variants' turns. */
+export const pool = { connections: 128, pipelining: 1, keepAliveTimeout: 60_000, keepAliveMaxTimeout: 600_000 }
+
+/** @param {import('fastify').FastifyInstance} app */
+export async function serve (app) {
+  answer({ usage, connections: () => countConnections(app.server) })
+  await app.ready()
+  app.server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
+  await once(app.server, 'listening')
+  ready({ port: app.server.address().port })
+}
+
+/** CPU of all threads (garbage collection included) in µs since the start; memory in bytes. */
+function usage () {
+  const { user, system } = process.cpuUsage()
+  return { cpu: user + system, rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 }
+}
+
+function countConnections (server) {
+  return new Promise((resolve, reject) => {
+    server.getConnections((error, count) => error ? reject(error) : resolve(count))
+  })
+}

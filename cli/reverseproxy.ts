@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+/**
+ * The `reverseproxy` command: `serve`, `check`, `routes` and `schema`.
+ */
+import { run } from './run.ts'
+
+process.exitCode = await run(process.argv.slice(2))

@@ -1,0 +1,10 @@
+/** fastify-reverseproxy: the API gateway that Fastify users `register()`. */
+export { default, default as reverseproxy } from './plugins/reverseproxy.ts'
+export { serverOptions } from './lib/server-options.ts'
+export { OptionsError } from './lib/errors.ts'
+export type { ReverseProxy } from './plugins/core.ts'
+export type { BackendsApi } from './plugins/backends.ts'
+export type { BackendView, TargetView } from './lib/registry.ts'
+export type { CallOptions } from './lib/routes/call.ts'
+export type { OptionProblem } from './lib/errors.ts'
+export type * from './lib/types.ts'

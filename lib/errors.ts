@@ -1,0 +1,91 @@
+/**
+ * Every error of the suite: `@fastify/error` codes in one table, sent in Fastify's own error shape.
+ *
+ * The messages are for clients: never an address, a path of ours or a stack. What went wrong underneath is the
+ * error's `cause` and goes to the log only.
+ */
+import createError from '@fastify/error'
+
+// ---- what a client may see
+
+/** The request was malformed or ambiguous. `%s` says which rule it broke. */
+export const BadRequestError = createError<[string]>('RP_ERR_BAD_REQUEST', 'Bad request: %s', 400)
+/** The path climbs out of where it starts, or holds what no path may hold. */
+export const BadPathError = createError('RP_ERR_BAD_PATH', 'The request path is not acceptable', 400)
+/** The body is larger than the route allows. */
+export const BodyTooLargeError = createError('RP_ERR_BODY_TOO_LARGE', 'The request body is too large', 413)
+/** The request target is longer than the gateway allows. */
+export const TargetTooLongError = createError('RP_ERR_TARGET_TOO_LONG', 'The request target is too long', 414)
+/** More header fields than the gateway allows. */
+export const TooManyHeadersError = createError('RP_ERR_TOO_MANY_HEADERS', 'The request has too many header fields', 431)
+/** `Expect` with anything but `100-continue` (RFC 9110 section 10.1.1). */
+export const ExpectationError = createError('RP_ERR_EXPECTATION_FAILED', 'The expectation cannot be met', 417)
+/** A transfer coding other than `chunked` (RFC 9112 section 6.1). */
+export const TransferCodingError = createError('RP_ERR_TRANSFER_CODING', 'The transfer coding is not supported', 501)
+/** The backend refused the connection, could not be resolved, or failed its TLS checks. */
+export const ConnectError = createError('RP_ERR_CONNECT', 'The backend could not be reached', 502)
+/** The connection to the backend broke before its answer began. */
+export const ResetError = createError('RP_ERR_RESET', 'The backend closed the connection', 502)
+/** The backend's answer was not valid HTTP. */
+export const BadResponseError = createError('RP_ERR_BAD_RESPONSE', 'The backend sent an invalid answer', 502)
+/** More redirects than the policy follows. */
+export const TooManyRedirectsError = createError('RP_ERR_TOO_MANY_REDIRECTS', 'The backend redirected too often', 502)
+/** No target of the backend may be used now. */
+export const NoTargetError = createError('RP_ERR_NO_TARGET', 'No backend target is available', 503)
+/** Every target has reached its `maxConnections`. */
+export const ConnectionLimitError = createError('RP_ERR_CONNECTION_LIMIT', 'All backend targets are at their limit', 503)
+/** The backend was too slow: connecting, answering, or in total. */
+export const TimeoutError = createError('RP_ERR_TIMEOUT', 'The backend did not answer in time', 504)
+/** The request has come through this gateway too often (`Via`). */
+export const LoopError = createError('RP_ERR_LOOP', 'A proxy loop was detected', 508)
+/** The client went away; nobody reads this answer. */
+export const AbortedError = createError('RP_ERR_ABORTED', 'The client closed the request', 499)
+
+// ---- faults of the gateway's own set-up or of a hook: 500 for the client, the name only in the log
+
+/** `reply.proxy()` named a backend that does not exist. The name is in the `cause`. */
+export const UnknownBackendError = createError('RP_ERR_UNKNOWN_BACKEND', 'The gateway is not set up for this request', 500)
+/** A hook or option produced a header that must not be sent. */
+export const InvalidHeaderError = createError('RP_ERR_INVALID_HEADER', 'The gateway produced an invalid header', 500)
+/** A balancer returned something that is not one of its targets, or threw. */
+export const BalancerError = createError('RP_ERR_BALANCER', 'The gateway could not choose a backend target', 500)
+
+// ---- boot: the process should not start
+
+/** One thing that is wrong with the options. */
+export interface OptionProblem {
+  /** Where: `backends.orders.targets[0].weight`. */
+  readonly path: string
+  /** The rule that was broken, as a sentence fragment: `must be 0 or more`. */
+  readonly rule: string
+  /** What was found there. */
+  readonly value?: unknown
+}
+
+/** Wrong options: all problems at once. */
+export class OptionsError extends createError<[string]>('RP_ERR_OPTIONS', '%s', 500, TypeError) {
+  readonly problems: readonly OptionProblem[]
+
+  constructor (problems: readonly OptionProblem[], subject = 'fastify-reverseproxy') {
+    super(`${subject}: ${problems.length === 1 ? 'wrong option' : `${problems.length} wrong options`}\n${problems.map(describeProblem).join('\n')}`)
+    this.problems = problems
+  }
+}
+
+/** `backends.a.weight: must be 0 or more (got -1)` */
+export function describeProblem (problem: OptionProblem): string {
+  const where = problem.path === '' ? '(top level)' : problem.path
+  return `  ${where}: ${problem.rule}${'value' in problem ? ` (got ${show(problem.value)})` : ''}`
+}
+
+function show (value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value)
+  } catch {
+    // circular or a BigInt: its type has to do
+  }
+  text ??= String(value)
+  return text.length > 80 ? text.slice(0, 77) + '...' : text
+}

@@ -1,0 +1,47 @@
+/**
+ * Who is running on a client's connection, so that all of it ends when the connection does.
+ *
+ * One listener per connection, not per request: a keep-alive connection carries many requests, and pipelined ones
+ * get no `close` event of their own. HTTP/2 streams are connections in this sense.
+ */
+import type { FastifyRequest } from 'fastify'
+import type { EventEmitter } from 'node:events'
+
+/** Something that must stop when the client is gone. */
+export interface Cancelable {
+  clientGone (): void
+}
+
+const kRunning = Symbol('reverseproxy.running')
+
+type Connection = EventEmitter & { [kRunning]?: Set<Cancelable>, destroyed?: boolean }
+
+function connectionOf (request: FastifyRequest): Connection {
+  const raw = request.raw as unknown as { stream?: Connection, socket: Connection }
+  return raw.stream ?? raw.socket
+}
+
+/** Registers `work`; false when the client is gone already, and then nothing was registered. */
+export function watch (request: FastifyRequest, work: Cancelable): boolean {
+  const connection = connectionOf(request)
+  // `aborted` covers a socket that undici or Node has taken off the message
+  if (request.raw.aborted || connection == null || connection.destroyed === true) return false
+  let running = connection[kRunning]
+  if (running === undefined) {
+    connection[kRunning] = running = new Set()
+    connection.once('close', onClose)
+  }
+  running.add(work)
+  return true
+}
+
+export function unwatch (request: FastifyRequest, work: Cancelable): void {
+  connectionOf(request)?.[kRunning]?.delete(work)
+}
+
+function onClose (this: Connection): void {
+  const running = this[kRunning]
+  if (running === undefined) return
+  for (const work of [...running]) work.clientGone()
+  running.clear()
+}

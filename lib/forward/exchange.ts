@@ -1,0 +1,273 @@
+/**
+ * One attempt: a request to one target and its answer, as undici's dispatch handler.
+ *
+ * undici's parser calls everything it finds in one read of the socket before any promise continues. So when the
+ * answer's promise settles at the headers, its reader finds a small body complete, and sends it as one Buffer;
+ * only what is still under way becomes a stream. Nothing waits for that, and nothing is buffered to get it.
+ */
+import type { Dispatcher } from 'undici'
+import type { Answer, Attempt, Call, Target } from '../types.ts'
+import { AbortedError, BadResponseError, TimeoutError } from '../errors.ts'
+import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
+import { fixEncoding } from '../headers/response.ts'
+import { AnswerBody } from './answer-body.ts'
+import { unwatch } from './connection.ts'
+import type { Cancelable } from './connection.ts'
+import type { Deadlines, Expirable } from '../deadlines.ts'
+
+/** Unread bytes after which the backend is paused, and the most that is read only to be thrown away. */
+const HIGH_WATER = 65_536
+/** How long a discarded answer may take to end before its connection is given up, ms. */
+const DISCARD_TIME = 1_000
+
+export interface ExchangeTools {
+  readonly deadlines: Deadlines
+  now (): number
+  /** Called once, when nothing of the exchange is left: the target's slot is free again. */
+  onDone (exchange: Exchange): void
+}
+
+/** `waiting` for a connection, `sent`, `answered` (headers are here), `done`. */
+type Phase = 'waiting' | 'sent' | 'answered' | 'done'
+
+export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.DispatchHandler {
+  // the answer
+  status = 0
+  statusMessage = ''
+  headers: Record<string, string | string[]> = {}
+  trailers: Record<string, string | string[]> | undefined = undefined
+
+  // links of the deadline wheel
+  expiresAt = 0
+  before: Expirable | undefined = undefined
+  after: Expirable | undefined = undefined
+  list: Expirable['list'] = undefined
+
+  /** reply-from's callback, set when it hands the request over; tells it that the headers are here. */
+  onAnswer: ((error: null, answer: { statusCode: number, headers: Record<string, never>, body: Exchange }) => void) | undefined = undefined
+  resolve: (answer: Answer) => void = nothing
+  reject: (error: Error) => void = nothing
+
+  #phase: Phase = 'waiting'
+  #controller: Dispatcher.DispatchController | undefined = undefined
+  #failure: Error | undefined = undefined
+  #ended = false
+  #discarding = false
+  #chunks: Buffer[] = []
+  #buffered = 0
+  #stream: AnswerBody | undefined = undefined
+  #replaced: Answer['body'] | undefined = undefined
+
+  constructor (
+    readonly call: Call,
+    readonly target: Target,
+    readonly attempt: Attempt,
+    /** What is left of the call's total time, ms; Infinity when there is no such limit. */
+    readonly remaining: number,
+    readonly tools: ExchangeTools
+  ) {}
+
+  /** Begins to wait for a connection: for at most the time that connecting and answering may take together. */
+  begin (): void {
+    const { connect, headers } = this.call.timeouts
+    const patience = connect > 0 && headers > 0 ? connect + headers : Infinity
+    const limit = Math.min(patience, this.remaining)
+    if (limit !== Infinity) this.tools.deadlines.arm(this, limit)
+  }
+
+  // ---- undici's side
+
+  onRequestStart (controller: Dispatcher.DispatchController): void {
+    // Thrown here, the failure costs this request only; `abort` would cost a healthy connection too.
+    if (this.#failure !== undefined) throw this.#failure
+    this.#controller = controller
+    this.#phase = 'sent'
+    if (this.remaining === Infinity) this.tools.deadlines.disarm(this)
+    else this.tools.deadlines.arm(this, Math.max(1, this.remaining - (this.tools.now() - this.attempt.startedAt)))
+  }
+
+  onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
+    if (status < 200) {
+      if (status === 103) this.#earlyHints(headers)
+      return
+    }
+    if (status > 599) {
+      controller.abort(new BadResponseError())
+      return
+    }
+    this.#phase = 'answered'
+    this.status = status
+    this.statusMessage = statusMessage ?? ''
+    this.headers = fixEncoding(headers, controller)
+    this.attempt.status = status
+    this.attempt.outcome = outcomeOfStatus(status)
+    this.attempt.duration = this.tools.now() - this.attempt.startedAt
+    // Event streams end by silence or by a peer, never by the clock.
+    if (this.list !== undefined && isEventStream(headers['content-type'])) this.tools.deadlines.disarm(this)
+    this.onAnswer?.(null, { statusCode: status, headers: {}, body: this })
+  }
+
+  onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#discarding) {
+      this.#buffered += chunk.length
+      if (this.#buffered > HIGH_WATER) controller.abort(new AbortedError())
+    } else if (this.#stream !== undefined) {
+      if (!this.#stream.push(chunk)) controller.pause()
+    } else {
+      this.#chunks.push(chunk)
+      this.#buffered += chunk.length
+      if (this.#buffered >= HIGH_WATER) controller.pause()
+    }
+  }
+
+  onResponseEnd (_controller: Dispatcher.DispatchController, trailers: Record<string, string | string[]>): void {
+    this.#ended = true
+    for (const _ in trailers) {
+      this.trailers = trailers
+      break
+    }
+    this.#finish()
+    if (this.#stream !== undefined) this.#endStream(this.#stream)
+  }
+
+  onResponseError (_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    // A 304 may tell the length of the body it does not have (RFC 9110 section 8.6); undici takes that for a lie.
+    if (this.status === 304 && (error as { code?: string }).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
+      this.#ended = true
+      this.#finish()
+      return
+    }
+    this.#fail(translateError(this.#failure ?? error, this.#phase !== 'waiting'))
+  }
+
+  // ---- the other sides
+
+  /** reply-from destroys the stream of an answer whose client has gone. */
+  destroy (): void {
+    this.clientGone()
+  }
+
+  clientGone (): void {
+    (this.call.record as { aborted: boolean }).aborted = true
+    this.cancel(new AbortedError())
+  }
+
+  expire (): void {
+    this.cancel(this.#discarding ? new AbortedError() : new TimeoutError())
+  }
+
+  /** Ends the exchange wherever it stands; the backend's connection is closed if the request was on it. */
+  cancel (reason: Error): void {
+    if (this.#phase === 'done') return
+    this.#failure ??= reason
+    if (this.#controller !== undefined) this.#controller.abort(reason)
+    // still in the pool's queue: undici drops it when its turn comes (onRequestStart throws)
+    this.#fail(reason)
+  }
+
+  // ---- the reader's side
+
+  /** The whole body if it is here, a stream if it is not, null if there is none. Take it once. */
+  get body (): Answer['body'] {
+    if (this.#replaced !== undefined) return this.#replaced
+    // trailers need the chunked framing of a stream
+    if (this.#ended && this.#stream === undefined && this.#failure === undefined && this.trailers === undefined) {
+      return this.#chunks.length === 1 ? this.#chunks[0] ?? null : this.#chunks.length === 0 ? null : Buffer.concat(this.#chunks)
+    }
+    return this.stream()
+  }
+
+  set body (body: Answer['body']) {
+    if (this.#replaced === undefined) this.discard()
+    this.#replaced = body
+  }
+
+  /** The body as a stream, whether or not it is complete. */
+  stream (): AnswerBody {
+    if (this.#stream !== undefined) return this.#stream
+    const stream = this.#stream = new AnswerBody(this)
+    for (const chunk of this.#chunks) stream.push(chunk)
+    this.#chunks = []
+    if (this.#ended) this.#endStream(stream)
+    else if (this.#failure !== undefined) breakSoon(stream, this.#failure)
+    return stream
+  }
+
+  /** Nobody will read it: what is left is read and dropped if it is short, else its connection is closed. */
+  discard (): void {
+    this.#discarding = true
+    this.#chunks = []
+    if (this.#phase === 'done') return
+    this.tools.deadlines.arm(this, DISCARD_TIME)
+    this.#controller?.resume()
+  }
+
+  resume (): void {
+    this.#controller?.resume()
+  }
+
+  abandon (): void {
+    if (!this.#ended) this.cancel(new AbortedError())
+  }
+
+  // ---- inside
+
+  #earlyHints (headers: Record<string, string | string[]>): void {
+    const response = this.call.reply.raw
+    if (headers.link === undefined || response.headersSent || this.call.request.raw.httpVersion === '1.0') return
+    try {
+      response.writeEarlyHints(headers as Record<string, string | string[]>)
+    } catch {
+      // Node refuses malformed links; a hint is not worth an answer
+    }
+  }
+
+  #endStream (stream: AnswerBody): void {
+    const { reply, request } = this.call
+    // `Trailer` is not announced: it would have to be known before the body (RFC 9110 section 6.5)
+    if (this.trailers !== undefined && takesTrailers(request.raw.headers.te)) addTrailers(reply.raw, this.trailers)
+    stream.push(null)
+  }
+
+  #fail (error: Error): void {
+    if (this.#phase === 'done') return
+    this.#failure ??= error
+    this.attempt.outcome = outcomeOfError(error)
+    this.attempt.duration ??= this.tools.now() - this.attempt.startedAt
+    this.#finish()
+    // without effect once the answer's headers have settled the promise
+    this.reject(error)
+    if (this.#stream !== undefined) breakSoon(this.#stream, error)
+  }
+
+  #finish (): void {
+    if (this.#phase === 'done') return
+    this.#phase = 'done'
+    this.tools.deadlines.disarm(this)
+    unwatch(this.call.request, this)
+    this.tools.onDone(this)
+  }
+}
+
+function nothing (): void {}
+
+/** After what has arrived was read, so that the client gets as far as the backend got. */
+function breakSoon (stream: AnswerBody, error: Error): void {
+  setImmediate(() => stream.destroy(error))
+}
+
+function isEventStream (type: string | string[] | undefined): boolean {
+  return typeof type === 'string' && type.startsWith('text/event-stream')
+}
+
+function takesTrailers (te: string | string[] | undefined): boolean {
+  return typeof te === 'string' && /(?:^|[\s,])trailers(?:$|[\s,;])/i.test(te)
+}
+
+function addTrailers (response: Call['reply']['raw'], trailers: Record<string, string | string[]>): void {
+  try {
+    response.addTrailers(trailers as Record<string, string>)
+  } catch {
+    // a trailer Node would not send is no reason to lose the answer
+  }
+}

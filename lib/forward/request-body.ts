@@ -1,0 +1,134 @@
+/**
+ * The client's body on its way to a backend: one Buffer when all of it is here already, else a stream.
+ *
+ * The stream is a thin view of the incoming message, because undici destroys the body it was given (and takes
+ * `socket` off an IncomingMessage), and the client's connection must outlive a failed attempt.
+ */
+import { EventEmitter } from 'node:events'
+import type { FastifyRequest } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import { AbortedError, BodyTooLargeError } from '../errors.ts'
+import type { BodyPlan } from '../types.ts'
+
+/** Bodies up to this size wait one tick, so that one that came with its headers leaves with them as well. */
+const SMALL_BODY = 65_536
+
+const NONE: BodyPlan = { kind: 'none' }
+const CHUNKED: BodyPlan = { kind: 'chunked' }
+
+/** Looks at the framing headers only; a body that a hook has put on `request.body` replaces the client's. */
+export function planBody (request: FastifyRequest, limit: number): BodyPlan {
+  if (request.body !== undefined && request.body !== null) return valueBody(request.body)
+  const headers = request.raw.headers
+  const length = headers['content-length']
+  if (length !== undefined) {
+    const size = Number(length)
+    if (size === 0) return NONE
+    if (size > limit) throw new BodyTooLargeError()
+    return { kind: 'sized', length: size }
+  }
+  if (headers['transfer-encoding'] !== undefined) return CHUNKED
+  // an HTTP/2 message may have a body without saying how long
+  if (request.raw.httpVersionMajor === 2 && (request.raw as unknown as { stream: { endAfterHeaders?: boolean } }).stream.endAfterHeaders === false) return CHUNKED
+  return NONE
+}
+
+export function valueBody (body: unknown): BodyPlan {
+  if (Buffer.isBuffer(body)) return { kind: 'value', value: body, contentType: undefined }
+  if (ArrayBuffer.isView(body)) return { kind: 'value', value: Buffer.from(body.buffer, body.byteOffset, body.byteLength), contentType: undefined }
+  if (typeof body === 'string') return { kind: 'value', value: Buffer.from(body), contentType: undefined }
+  return { kind: 'value', value: Buffer.from(JSON.stringify(body)), contentType: 'application/json' }
+}
+
+/** Whether it pays to wait a tick for the rest of a small body. */
+export function worthWaiting (plan: BodyPlan, raw: IncomingMessage): boolean {
+  return plan.kind === 'sized' && plan.length <= SMALL_BODY && raw.readableLength < plan.length && raw.headers.expect === undefined
+}
+
+/** The body to hand to undici. Call it once per attempt that sends the client's own body. */
+export function openBody (plan: BodyPlan, request: FastifyRequest, limit: number): Buffer | RequestBody | null {
+  switch (plan.kind) {
+    case 'none': return null
+    case 'value': return plan.value
+    case 'sized':
+      if (plan.length <= SMALL_BODY && request.raw.readableLength >= plan.length) {
+        const whole = request.raw.read(plan.length) as Buffer | null
+        if (whole !== null) return whole
+      }
+      return new RequestBody(request.raw, limit)
+    case 'chunked': return new RequestBody(request.raw, limit)
+  }
+}
+
+/**
+ * Just enough of a Readable for undici: data, end, error, pause, resume, destroy. Reading begins when undici
+ * resumes it, which is also when a waiting client gets its 100 (lib/forward/expect.ts).
+ */
+export class RequestBody extends EventEmitter {
+  readonly #raw: IncomingMessage
+  readonly #limit: number
+  #received = 0
+  #attached = false
+  destroyed = false
+
+  constructor (raw: IncomingMessage, limit: number) {
+    super()
+    this.#raw = raw
+    this.#limit = limit
+  }
+
+  /** undici takes what has a `pipe` for a stream; it never calls it. */
+  pipe (): never {
+    throw new Error('a request body is read by undici only')
+  }
+
+  resume (): this {
+    if (this.destroyed) return this
+    if (!this.#attached) this.#attach()
+    this.#raw.resume()
+    return this
+  }
+
+  pause (): this {
+    this.#raw.pause()
+    return this
+  }
+
+  destroy (): this {
+    if (this.destroyed) return this
+    this.destroyed = true
+    if (this.#attached) this.#detach()
+    return this
+  }
+
+  #attach (): void {
+    this.#attached = true
+    if (this.#raw.readableEnded) {
+      queueMicrotask(this.#onEnd)
+      return
+    }
+    this.#raw.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onGone).on('close', this.#onGone)
+  }
+
+  #detach (): void {
+    this.#raw.off('data', this.#onData).off('end', this.#onEnd).off('error', this.#onGone).off('close', this.#onGone)
+    // What is left of an upload that nobody wants any more is read and dropped (see lib/forward/linger.ts).
+    this.#raw.resume()
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#received += chunk.length
+    if (this.#received > this.#limit) this.emit('error', new BodyTooLargeError())
+    else this.emit('data', chunk)
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.destroyed) return
+    this.#raw.off('close', this.#onGone)
+    this.emit('end')
+  }
+
+  readonly #onGone = (): void => {
+    if (!this.destroyed && !this.#raw.readableEnded) this.emit('error', new AbortedError())
+  }
+}

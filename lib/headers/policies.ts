@@ -1,0 +1,27 @@
+/** The header policies of one route towards one backend, from the three levels that speak of headers. */
+import { compileRequestPolicy } from './request.ts'
+import { compileResponsePolicy } from './response.ts'
+import type { RequestPolicy } from './request.ts'
+import type { ResponsePolicy } from './response.ts'
+import type { BackendConfig, GatewayConfig, ProxyConfig } from '../types.ts'
+
+export interface HeaderPolicies {
+  readonly request: RequestPolicy
+  readonly response: ResponsePolicy
+}
+
+export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backend: BackendConfig): HeaderPolicies {
+  const levels = [config.headers, backend.headers, plan.headers]
+  return {
+    request: compileRequestPolicy({
+      levels: levels.map(level => level.request),
+      forwarded: config.forwarded,
+      prefix: plan.rewrite.find(step => step.kind === 'stripPrefix')?.prefix,
+      via: config.via,
+      requestIdHeader: config.requestIdHeader?.toLowerCase(),
+      host: plan.host ?? backend.host,
+      limits: config.limits
+    }),
+    response: compileResponsePolicy(levels.map(level => level.response))
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Holds a value against a schema and reports every problem with its path, the rule and the value.
+ *
+ * TypeBox's own checker says "expected union value" where a user needs to know which part of which form is wrong. This walker
+ * picks the form by the value's type and keys (`branches.ts`) and goes on inside.
+ */
+import type { OptionProblem } from '../errors.ts'
+import { kindOf, pickBranch, ruleOf, type Rules } from './branches.ts'
+import { at } from './paths.ts'
+import { RULES, type CheckName, type Origin } from './rules.ts'
+import { nearest } from './suggest.ts'
+
+export interface Walk {
+  readonly problems: OptionProblem[]
+  readonly origin: Origin
+}
+
+/** Reports everything about `value` that `schema` forbids. `value` is our copy: plain objects without `__proto__`. */
+export function check (schema: Rules, value: unknown, path: string, walk: Walk): void {
+  const report = (rule: string) => { walk.problems.push({ path, rule, value: shown(value, schema.secret) }) }
+  if (schema.anyOf !== undefined) {
+    const branch = pickBranch(schema.anyOf, value)
+    if (branch === undefined) return report(ruleOf(schema))
+    return check(branch, value, path, walk)
+  }
+  const kind = kindOf(value)
+  if (schema.code !== undefined) return kind === schema.code ? undefined : report(ruleOf(schema))
+  if (schema.const !== undefined || schema.enum !== undefined) return checkWord(schema, value, report)
+  switch (schema.type) {
+    case undefined: return
+    case 'object': return kind === 'object' ? checkObject(schema, value as Record<string, unknown>, path, walk) : report(ruleOf(schema))
+    case 'array': return Array.isArray(value) ? checkList(schema, value, path, walk) : report(ruleOf(schema))
+    case 'boolean': return kind === 'boolean' ? undefined : report(ruleOf(schema))
+    case 'string': return typeof value === 'string' ? checkText(schema, value, walk, report) : report(ruleOf(schema))
+    default: return isNumberWithin(schema, value) ? undefined : report(ruleOf(schema))
+  }
+}
+
+function checkWord (schema: Rules, value: unknown, report: (rule: string) => void): void {
+  const words: readonly unknown[] = schema.enum ?? [schema.const]
+  if (words.includes(value)) return
+  const meant = typeof value === 'string' ? nearest(value, words.filter(word => typeof word === 'string')) : undefined
+  report(ruleOf(schema) + (meant === undefined ? '' : `; did you mean "${meant}"?`))
+}
+
+function checkText (schema: Rules, value: string, walk: Walk, report: (rule: string) => void): void {
+  const broken = schema.check === undefined ? undefined : RULES[schema.check](value, walk.origin)
+  if (broken !== undefined) report(schema.rule ?? broken)
+}
+
+function isNumberWithin (schema: Rules, value: unknown): boolean {
+  if (typeof value !== 'number' || !Number.isFinite(value)) return false
+  if (schema.type === 'integer' && !Number.isSafeInteger(value)) return false
+  return value >= (schema.minimum ?? -Infinity) && value <= (schema.maximum ?? Infinity)
+}
+
+function checkList (schema: Rules, value: readonly unknown[], path: string, walk: Walk): void {
+  if (value.length < (schema.minItems ?? 0)) walk.problems.push({ path, rule: 'must not be empty', value })
+  const { items } = schema
+  if (items === undefined) return
+  value.forEach((item, index) => check(items, item, at(path, index), walk))
+}
+
+function checkObject (schema: Rules, value: Record<string, unknown>, path: string, walk: Walk): void {
+  const properties = schema.properties ?? {}
+  const patterns = Object.entries(schema.patternProperties ?? {})
+  for (const [key, item] of Object.entries(value)) {
+    const property = Object.hasOwn(properties, key) ? properties[key] : patterns.find(([pattern]) => new RegExp(pattern).test(key))?.[1]
+    if (property === undefined) reportUnknown(schema, key, item, at(path, key), walk)
+    else check(property, item, at(path, key), walk)
+  }
+  if (schema.keys !== undefined) checkKeys(schema.keys, value, path, walk)
+  for (const key of schema.required ?? []) {
+    if (!Object.hasOwn(value, key)) walk.problems.push({ path: at(path, key), rule: 'is required' })
+  }
+  checkCompany(schema, value, path, walk)
+}
+
+function reportUnknown (schema: Rules, key: string, value: unknown, path: string, walk: Walk): void {
+  if (schema.type === 'object' && schema.additionalProperties !== false) return
+  const known = Object.keys(schema.properties ?? {})
+  const hint = schema.hints !== undefined && Object.hasOwn(schema.hints, key) ? schema.hints[key] : undefined
+  const meant = nearest(key, known)
+  const advice = hint ?? (meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`)
+  walk.problems.push({ path, rule: `is not an option; ${advice}`, value: shown(value) })
+}
+
+/** Names of a record: each by its rule, and header names not twice in different case. */
+function checkKeys (rule: CheckName, value: Record<string, unknown>, path: string, walk: Walk): void {
+  const seen = new Set<string>()
+  for (const key of Object.keys(value)) {
+    const broken = RULES[rule](key, walk.origin)
+    if (broken !== undefined) walk.problems.push({ path: at(path, key), rule: broken, value: key })
+    const folded = rule === 'editableHeader' || rule === 'headerName' ? key.toLowerCase() : key
+    if (seen.has(folded)) walk.problems.push({ path: at(path, key), rule: 'must not be there twice (header names have no case)', value: key })
+    seen.add(folded)
+  }
+}
+
+function checkCompany (schema: Rules, value: Record<string, unknown>, path: string, walk: Walk): void {
+  const { exactlyOne, together } = schema
+  const has = (key: string) => Object.hasOwn(value, key)
+  if (exactlyOne !== undefined && exactlyOne.filter(has).length !== 1) {
+    walk.problems.push({ path, rule: `must have exactly one of ${exactlyOne.join(', ')}`, value })
+  }
+  if (together !== undefined && together.some(has)) {
+    const missing = together.filter(key => !has(key))
+    for (const key of missing) walk.problems.push({ path: at(path, key), rule: `is required beside ${together.filter(has).join(', ')}` })
+  }
+}
+
+/** The value as an error may show it: no keys, no passwords of URLs. */
+function shown (value: unknown, secret = false): unknown {
+  if (secret || (typeof value === 'string' && value.includes('PRIVATE KEY'))) return '(not shown)'
+  return typeof value === 'string' ? value.replace(/(:\/\/)[^/@]*@/, '$1***@') : value
+}

@@ -1,0 +1,41 @@
+/**
+ * Copies what a user passed, so that nothing later touches it, and freezes what the house made of it.
+ * Functions, RegExps, bytes and instances of classes other than Object are handed on as they are.
+ */
+import type { OptionProblem } from '../errors.ts'
+import { at } from './paths.ts'
+
+/** Options are shallow; what is deeper is a cycle or a mistake. */
+const MAX_DEPTH = 32
+
+export function isRecord (value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // An object of another realm has another Object.prototype, which again has no prototype.
+  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
+}
+
+/** Deep copy of own enumerable string properties; `undefined` counts as absent. Refuses `__proto__` and cycles. */
+export function copy (value: unknown, path: string, problems: OptionProblem[], depth = 0): unknown {
+  if (depth > MAX_DEPTH) {
+    problems.push({ path, rule: 'must not be nested this deep (or contain itself)' })
+    return undefined
+  }
+  if (Array.isArray(value)) return Array.from(value, (item: unknown, index) => copy(item, at(path, index), problems, depth + 1))
+  if (!isRecord(value)) return value
+  const result: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) {
+    if (key === '__proto__') problems.push({ path: at(path, key), rule: 'must not be used as a name' })
+    else if (item !== undefined) result[key] = copy(item, at(path, key), problems, depth + 1)
+  }
+  return result
+}
+
+/** Freezes objects and arrays all the way down. */
+export function deepFreeze<T> (value: T): T {
+  if ((Array.isArray(value) || isRecord(value)) && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const item of Object.values(value)) deepFreeze(item)
+  }
+  return value
+}

@@ -1,0 +1,146 @@
+/**
+ * What one option says about another: names that must exist, things that must not be there twice.
+ *
+ * Runs on options that may still be wrong in themselves (all problems are reported at once), so it looks only at what has
+ * the shape it knows; everything else has been reported by `check.ts`.
+ */
+import type { OptionProblem } from '../errors.ts'
+import { templateParams } from '../rewrite/template.ts'
+import { pathShape } from '../matching/path-shape.ts'
+import { check, type Walk } from './check.ts'
+import { isRecord } from './copy.ts'
+import { BUILT_IN_BALANCERS } from './defaults.ts'
+import { at } from './paths.ts'
+import { hashKeySchema } from './schema/backend.ts'
+import { nearest } from './suggest.ts'
+import { splitTargetUrl } from './target-url.ts'
+
+/** What a backend or route may refer to. */
+export interface Known {
+  /** Names of the user's own balancers. */
+  readonly balancers: readonly string[]
+  /** Names of backends; undefined: they cannot be told yet. */
+  readonly backends: readonly string[] | undefined
+  /** Whether there is a default backend. */
+  readonly hasDefault: boolean
+}
+
+/** The options of the whole gateway. */
+export function crossCheckGateway (options: Record<string, unknown>, walk: Walk): void {
+  const known: Known = {
+    balancers: namesOf(options['balancers']),
+    backends: namesOf(options['backends']),
+    hasDefault: options['defaultBackend'] !== undefined
+  }
+  crossCheckShared(options, '', known, walk)
+  for (const [name, backend] of entriesOf(options['backends'])) crossCheckBackend(backend, at('backends', name), known, walk)
+  if (typeof options['defaultBackend'] === 'string') requireName(options['defaultBackend'], 'defaultBackend', 'backend', known.backends ?? [], walk.problems)
+  const { routes } = options
+  if (!Array.isArray(routes)) return
+  routes.forEach((route: unknown, index) => { if (isRecord(route)) crossCheckRoute(route, at('routes', index), known, walk) })
+  reportTwins(routes.map((route: unknown, index) => [isRecord(route) ? route['name'] : undefined, at(at('routes', index), 'name')]), 'must not be the name of two routes', walk.problems)
+}
+
+export function crossCheckBackend (backend: unknown, path: string, known: Known, walk: Walk): void {
+  const targets: unknown = isRecord(backend) ? backend['targets'] : backend
+  const base = isRecord(backend) ? at(path, 'targets') : path
+  if (Array.isArray(targets)) {
+    const urls = targets.map((target: unknown, index): [unknown, string] => isRecord(target) ? [normalUrl(target['url']), at(at(base, index), 'url')] : [normalUrl(target), at(base, index)])
+    reportTwins(urls, 'must not be a target twice', walk.problems)
+  }
+  if (isRecord(backend)) crossCheckShared(backend, path, known, walk)
+}
+
+/** `proxy` of a route; `routePath` undefined: its parameters cannot be told. */
+export function crossCheckProxy (proxy: unknown, path: string, routePath: string | undefined, known: Known, walk: Walk): void {
+  const backend: unknown = isRecord(proxy) ? proxy['backend'] : proxy
+  if (known.backends !== undefined) {
+    if (typeof backend === 'string') requireName(backend, isRecord(proxy) ? at(path, 'backend') : path, 'backend', known.backends, walk.problems)
+    else if (backend === undefined && !known.hasDefault) walk.problems.push({ path: at(path, 'backend'), rule: 'is required, as there is no defaultBackend' })
+  }
+  if (!isRecord(proxy)) return
+  const { rewrite } = proxy
+  const base = at(path, 'rewrite')
+  if (Array.isArray(rewrite)) rewrite.forEach((step: unknown, index) => { crossCheckRewrite(step, at(base, index), routePath, walk.problems) })
+  else crossCheckRewrite(rewrite, base, routePath, walk.problems)
+}
+
+function crossCheckRoute (route: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
+  const routePath = typeof route['path'] === 'string' ? route['path'] : undefined
+  if (route['proxy'] !== undefined) crossCheckProxy(route['proxy'], at(path, 'proxy'), routePath, known, walk)
+  const { methods } = route
+  if (Array.isArray(methods)) reportTwins(methods.map((method: unknown, index) => [method, at(at(path, 'methods'), index)]), 'must not be listed twice', walk.problems)
+}
+
+function crossCheckRewrite (step: unknown, path: string, routePath: string | undefined, problems: OptionProblem[]): void {
+  if (!isRecord(step) || typeof step['template'] !== 'string') return
+  const { template } = step
+  for (const key of ['stripPrefix', 'replacePrefix', 'regex']) {
+    if (key in step) problems.push({ path: at(path, key), rule: 'does nothing beside template, which makes the whole path', value: step[key] })
+  }
+  if (routePath === undefined) return
+  const { names } = pathShape(routePath)
+  for (const name of templateParams(template).filter(name => !names.includes(name))) {
+    problems.push({ path: at(path, 'template'), rule: `must use parameters of the route's path only; "${name === '*' ? '*' : `:${name}`}" is not in ${routePath}`, value: template })
+  }
+}
+
+/** What the gateway and a backend have in common. */
+function crossCheckShared (options: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
+  if (options['balancer'] !== undefined) crossCheckBalancer(options['balancer'], at(path, 'balancer'), known, walk)
+  const { pool, timeout } = options
+  if (isRecord(pool) && pool['connectTimeout'] !== undefined && isRecord(timeout) && timeout['connect'] !== undefined) {
+    walk.problems.push({ path: at(at(path, 'pool'), 'connectTimeout'), rule: 'must not be there beside timeout.connect: they are the same', value: pool['connectTimeout'] })
+  }
+}
+
+function crossCheckBalancer (balancer: unknown, path: string, known: Known, walk: Walk): void {
+  const type: unknown = isRecord(balancer) ? balancer['type'] : balancer
+  const typePath = isRecord(balancer) ? at(path, 'type') : path
+  if (typeof type !== 'string') return
+  requireName(type, typePath, 'balancer', [...new Set([...BUILT_IN_BALANCERS, ...known.balancers])], walk.problems)
+  if (known.balancers.includes(type) || !BUILT_IN_BALANCERS.some(name => name === type)) return
+  const key: unknown = isRecord(balancer) ? balancer['key'] : undefined
+  if (type === 'hash') {
+    if (key === undefined) walk.problems.push({ path: at(path, 'key'), rule: 'is required for "hash": { type: hash, key: { header: x-user } }' })
+    else check(hashKeySchema, key, at(path, 'key'), walk)
+  }
+  for (const [option, value] of entriesOf(balancer)) {
+    if (option === 'type' || (option === 'key' && type === 'hash')) continue
+    walk.problems.push({ path: at(path, option), rule: `is not an option of the balancer "${type}"`, value })
+  }
+}
+
+// ---- helpers
+
+function entriesOf (value: unknown): Array<[string, unknown]> {
+  return isRecord(value) ? Object.entries(value) : []
+}
+
+function namesOf (value: unknown): string[] {
+  return isRecord(value) ? Object.keys(value) : []
+}
+
+function requireName (name: string, path: string, what: string, known: readonly string[], problems: OptionProblem[]): void {
+  if (known.includes(name)) return
+  const meant = nearest(name, known)
+  const list = known.length > 20 ? `${known.slice(0, 20).join(', ')}, …` : known.join(', ')
+  const advice = meant === undefined ? '' : `; did you mean "${meant}"?`
+  problems.push({ path, rule: `must be the name of a ${what}; ${known.length === 0 ? 'there are none' : `known are ${list}`}${advice}`, value: name })
+}
+
+/** Reports every value that has been there before. */
+function reportTwins (values: ReadonlyArray<readonly [value: unknown, path: string]>, rule: string, problems: OptionProblem[]): void {
+  const seen = new Set<unknown>()
+  for (const [value, path] of values) {
+    if (value === undefined) continue
+    if (seen.has(value)) problems.push({ path, rule, value })
+    seen.add(value)
+  }
+}
+
+function normalUrl (url: unknown): string | undefined {
+  if (typeof url !== 'string') return undefined
+  const split = splitTargetUrl(url)
+  return typeof split === 'string' ? undefined : split.url
+}

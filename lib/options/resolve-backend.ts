@@ -1,0 +1,119 @@
+/**
+ * Backends: from what a user may write to what the house works with. Everything here has been checked.
+ */
+import type { BackendConfig, HeaderRules, PoolConfig, RedirectPolicy, TargetConfig, Timeouts, TlsConfig } from '../types.ts'
+import { DEFAULTS } from './defaults.ts'
+import { readPem, type Origin } from './rules.ts'
+import type { BackendOptions, FullBackendOption, TargetOption, TargetPatchOption } from './schema/backend.ts'
+import type { HeaderRulesOption } from './schema/headers.ts'
+import { splitTargetUrl } from './target-url.ts'
+import { byteCount, milliseconds } from './units.ts'
+
+/** What a backend has when it does not say otherwise. */
+export type BackendDefaults = Pick<BackendConfig, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects'>
+
+/** What the gateway and a backend have in common. */
+export type SharedOptions = Pick<FullBackendOption, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects'>
+
+export const BUILT_IN_DEFAULTS: BackendDefaults = {
+  balancer: DEFAULTS.balancer,
+  host: DEFAULTS.host,
+  redirects: DEFAULTS.redirects,
+  timeout: {
+    connect: milliseconds(DEFAULTS.timeout.connect),
+    headers: milliseconds(DEFAULTS.timeout.headers),
+    idle: milliseconds(DEFAULTS.timeout.idle),
+    total: DEFAULTS.timeout.total
+  },
+  pool: {
+    connections: DEFAULTS.pool.connections,
+    keepAliveTimeout: milliseconds(DEFAULTS.pool.keepAliveTimeout),
+    keepAliveMaxTimeout: milliseconds(DEFAULTS.pool.keepAliveMaxTimeout),
+    maxHeaderSize: byteCount(DEFAULTS.pool.maxHeaderSize)
+  },
+  tls: DEFAULTS.tls
+}
+
+export function resolveBackend (input: BackendOptions, defaults: BackendDefaults, origin: Origin): BackendConfig {
+  const full: FullBackendOption = typeof input === 'string' || Array.isArray(input) ? { targets: [input].flat() } : input
+  const targets = full.targets ?? (full.url === undefined ? [] : [full.url])
+  return {
+    ...resolveShared(full, defaults, origin),
+    targets: targets.map(target => resolveTarget(target, full.active)),
+    http2: full.http2 ?? DEFAULTS.http2,
+    headers: resolveHeaderRules(full.headers),
+    metadata: full.metadata ?? {}
+  }
+}
+
+/** A level's settings over those of the level above, option by option. */
+export function resolveShared (own: SharedOptions, above: BackendDefaults, origin: Origin): BackendDefaults {
+  return {
+    balancer: own.balancer ?? above.balancer,
+    pool: resolvePool(own.pool ?? {}, above.pool),
+    tls: { ...above.tls, ...resolveTls(own.tls ?? {}, origin) },
+    host: own.host ?? above.host,
+    timeout: { ...above.timeout, ...connectOf(own), ...resolveTimes(own.timeout) },
+    redirects: resolveRedirects(own.redirects) ?? above.redirects
+  }
+}
+
+export function resolveTarget (input: TargetOption, active: boolean = DEFAULTS.target.active): TargetConfig {
+  const full = typeof input === 'string' ? { url: input } : input
+  const split = splitTargetUrl(full.url)
+  return {
+    active,
+    weight: DEFAULTS.target.weight,
+    maxConnections: Infinity,
+    metadata: {},
+    ...full,
+    url: typeof split === 'string' ? full.url : split.url
+  }
+}
+
+export function resolveTargetPatch (input: TargetPatchOption): Partial<Omit<TargetConfig, 'url'>> {
+  return { ...input }
+}
+
+/** `follow` becomes a number. */
+export function resolveRedirects (option: 'pass' | 'follow' | { follow: number } | undefined): RedirectPolicy | undefined {
+  return option === 'follow' ? { follow: DEFAULTS.follow } : option
+}
+
+/** The times a level names; one duration is the total. */
+export function resolveTimes (option: FullBackendOption['timeout']): Partial<Timeouts> {
+  if (option === undefined) return {}
+  if (typeof option !== 'object') return { total: milliseconds(option) }
+  return Object.fromEntries(Object.entries(option).map(([name, time]) => [name, milliseconds(time)]))
+}
+
+export function resolveHeaderRules ({ request = {}, response = {} }: HeaderRulesOption = {}): HeaderRules {
+  const { forward, ...edits } = request
+  const lower = Array.isArray(forward) ? forward.map(name => name.toLowerCase()) : forward
+  return { request: { ...edits, ...(lower === undefined ? undefined : { forward: lower }) }, response }
+}
+
+function connectOf ({ pool }: SharedOptions): Partial<Timeouts> {
+  return pool?.connectTimeout === undefined ? {} : { connect: milliseconds(pool.connectTimeout) }
+}
+
+function resolvePool (own: NonNullable<SharedOptions['pool']>, above: PoolConfig): PoolConfig {
+  const { connections, keepAliveTimeout, keepAliveMaxTimeout, maxHeaderSize } = own
+  return {
+    connections: connections ?? above.connections,
+    keepAliveTimeout: keepAliveTimeout === undefined ? above.keepAliveTimeout : milliseconds(keepAliveTimeout),
+    keepAliveMaxTimeout: keepAliveMaxTimeout === undefined ? above.keepAliveMaxTimeout : milliseconds(keepAliveMaxTimeout),
+    maxHeaderSize: maxHeaderSize === undefined ? above.maxHeaderSize : byteCount(maxHeaderSize)
+  }
+}
+
+/** Files are read now: what runs later must not depend on them. */
+export function resolveTls (tls: NonNullable<SharedOptions['tls']>, origin: Origin): Partial<TlsConfig> {
+  const { ca, cert, key, ...rest } = tls
+  return {
+    ...rest,
+    ...(ca === undefined ? undefined : { ca: Array.isArray(ca) ? ca.map(one => readPem(one, origin)) : readPem(ca, origin) }),
+    ...(cert === undefined ? undefined : { cert: readPem(cert, origin) }),
+    ...(key === undefined ? undefined : { key: readPem(key, origin) })
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The whole gateway: from what a user may write to what the house works with. Everything here has been checked.
+ */
+import type { GatewayConfig, LimitsConfig, ViaConfig } from '../types.ts'
+import { DEFAULTS } from './defaults.ts'
+import { BUILT_IN_DEFAULTS, resolveBackend, resolveHeaderRules, resolveShared, type BackendDefaults } from './resolve-backend.ts'
+import { resolveRoute } from './resolve-route.ts'
+import type { Origin } from './rules.ts'
+import type { GatewayOptions } from './schema/gateway.ts'
+import { byteCount } from './units.ts'
+
+/** The parsed options, with what backends added later start from. */
+export interface ParsedOptions extends GatewayConfig {
+  readonly backendDefaults: BackendDefaults
+}
+
+type HeadersOption = NonNullable<GatewayOptions['headers']>
+
+export function resolveGateway (options: GatewayOptions, origin: Origin): ParsedOptions {
+  const { headers = {} } = options
+  const backendDefaults = resolveShared(options, BUILT_IN_DEFAULTS, origin)
+  const rules = resolveHeaderRules(headers)
+  return {
+    backendDefaults,
+    backends: record(options.backends ?? {}, backend => resolveBackend(backend, backendDefaults, origin)),
+    defaultBackend: options.defaultBackend,
+    headers: { request: { forward: DEFAULTS.forward, ...rules.request }, response: rules.response },
+    forwarded: { ...DEFAULTS.forwarded, ...headers.forwarded },
+    via: resolveVia(headers.via),
+    requestIdHeader: headers.requestId === false ? undefined : headers.requestId ?? DEFAULTS.requestId,
+    limits: resolveLimits(options.limits),
+    routes: (options.routes ?? []).map(resolveRoute),
+    balancers: record(options.balancers ?? {}, balancer => balancer),
+    random: options.random ?? Math.random
+  }
+}
+
+/** Without a prototype, so that a name like `constructor` finds nothing but what was put there. */
+function record<From, To> (from: Record<string, From>, make: (value: From) => To): Record<string, To> {
+  const made = Object.create(null) as Record<string, To>
+  for (const [name, value] of Object.entries(from)) made[name] = make(value)
+  return made
+}
+
+function resolveVia (via: HeadersOption['via']): ViaConfig | undefined {
+  if (via === false) return undefined
+  return { ...DEFAULTS.via, ...(typeof via === 'string' ? { name: via } : via) }
+}
+
+function resolveLimits (limits: GatewayOptions['limits'] = {}): LimitsConfig {
+  return {
+    headerCount: limits.headerCount ?? DEFAULTS.limits.headerCount,
+    target: byteCount(limits.target ?? DEFAULTS.limits.target),
+    body: limits.body === undefined ? Infinity : byteCount(limits.body)
+  }
+}

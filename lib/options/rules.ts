@@ -1,0 +1,140 @@
+/**
+ * What a text must be, rule by rule. A schema names its rule with the keyword `check`.
+ *
+ * A rule returns the sentence that was broken, or undefined when all is well.
+ */
+import { readFileSync } from 'node:fs'
+import { METHODS } from 'node:http'
+import { BlockList, isIP } from 'node:net'
+import { resolve } from 'node:path'
+import { isHeaderValue, isHopByHop, isToken } from '../headers/names.ts'
+import { pathProblem } from '../rewrite/guard.ts'
+import { encodeLiteral } from '../rewrite/prefix.ts'
+import { badExpression, badRoutePath } from './route-path.ts'
+import { DURATION_PATTERN, MAX_DURATION, SIZE_PATTERN } from './schema/values.ts'
+import { splitTargetUrl } from './target-url.ts'
+import { byteCount, milliseconds } from './units.ts'
+
+/** Where the options come from: some texts mean a file's path only in a file. */
+export interface Origin {
+  readonly source: 'code' | 'file'
+  /** Folder that relative paths start from. */
+  readonly baseDir: string
+}
+
+type Rule = (value: string, origin: Origin) => string | undefined
+
+const HOST = /^(?:[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])$/i
+const PEM = /-----BEGIN [^-]+-----/
+const DURATION = new RegExp(DURATION_PATTERN)
+const SIZE = new RegExp(SIZE_PATTERN)
+
+export const RULES = {
+  filled: value => value.trim() === '' ? 'must not be empty' : undefined,
+  duration: value => isDuration(value, 0) ? undefined : 'must be a duration',
+  positiveDuration: value => isDuration(value, 1) ? undefined : 'must be a duration above 0',
+  size: value => SIZE.test(value) && Number.isSafeInteger(byteCount(value)) ? undefined : 'must be a size',
+  positiveSize: value => SIZE.test(value) && byteCount(value) > 0 ? undefined : 'must be a size above 0',
+  backendName: value => /^[^\s\p{Cc}]+$/u.test(value) ? undefined : 'must be a name without spaces or control characters',
+  headerName: value => isToken(value) ? undefined : 'must be a header name (RFC 9110 token)',
+  editableHeader,
+  headerValue: value => isHeaderValue(value) ? undefined : 'must be a header value: no line breaks, control characters or anything beyond Latin-1',
+  targetUrl: value => { const split = splitTargetUrl(value); return typeof split === 'string' ? split : undefined },
+  regex: badExpression,
+  routePath: badRoutePath,
+  prefix: badLiteralPath,
+  template: badTemplate,
+  replacement: value => /[?#]/.test(value) ? 'must be a path only: no query or fragment' : undefined,
+  hostOption: value => HOST.test(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be "upstream", "preserve" or a host name, with a port if wanted',
+  hostMatch,
+  method: badMethod,
+  pem: badPem,
+  viaName: value => isToken(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be a name without spaces, or a host with a port (RFC 9110 section 7.6.3)',
+  proxyAddress,
+  listenHost: value => HOST.test(value) || isIP(value) !== 0 ? undefined : 'must be an address or a host name',
+  portText: value => /^\d{1,5}$/.test(value) && Number(value) <= 65535 ? undefined : 'must be a port between 0 and 65535'
+} satisfies Record<string, Rule>
+
+export type CheckName = keyof typeof RULES
+
+function isDuration (value: string, minimum: number): boolean {
+  if (!DURATION.test(value)) return false
+  const time = milliseconds(value)
+  return time >= minimum && time <= MAX_DURATION
+}
+
+/** A header that options may name. Framing belongs to the message, hop-by-hop to the connection. */
+function editableHeader (name: string): string | undefined {
+  if (!isToken(name)) return RULES.headerName(name)
+  const lower = name.toLowerCase()
+  if (lower === 'host') return 'must not name Host: use the option "host"'
+  if (lower === 'content-length') return 'must not name Content-Length: the gateway frames its messages itself'
+  if (lower === 'expect' || isHopByHop(lower)) return 'must not name a hop-by-hop header: those never cross the gateway'
+  return undefined
+}
+
+/** A path that is put in as it stands; what cannot stand on the wire is encoded later (`lib/rewrite`). */
+function badLiteralPath (value: string): string | undefined {
+  if (!value.startsWith('/')) return 'must start with "/"'
+  if (value.startsWith('//')) return 'must start with one "/" only'
+  const problem = pathProblem(encodeLiteral(value))
+  return problem === undefined ? undefined : `must be a plain path; this one ${problem}`
+}
+
+/** A path with `:name` and `*` in it, perhaps with a query. */
+function badTemplate (value: string): string | undefined {
+  if (value.includes('#')) return 'must not have a fragment'
+  if (/:(?![\w:])/.test(value.replaceAll('::', ''))) return 'must name every parameter (":id"); write "::" for a colon'
+  return badLiteralPath(value.replace(/\?.*$/s, ''))
+}
+
+function hostMatch (value: string): string | undefined {
+  const expression = expressionOf(value)
+  if (expression !== undefined) return badExpression(expression)
+  if (/:\d+$/.test(value)) return 'must not have a port: the port of a request is not looked at'
+  const name = value.startsWith('*.') ? value.slice(2) : value
+  return HOST.test(name) ? undefined : 'must be a host name, "*." and a host name, or an expression between slashes'
+}
+
+/** The source between the slashes of `/…/`, or undefined for a plain name. */
+export function expressionOf (value: string): string | undefined {
+  return value.length > 2 && value.startsWith('/') && value.endsWith('/') ? value.slice(1, -1) : undefined
+}
+
+function badMethod (value: string): string | undefined {
+  if (value === 'CONNECT' || value === 'TRACE') return 'must not be CONNECT or TRACE: a gateway does not forward them'
+  if (METHODS.includes(value)) return undefined
+  return METHODS.includes(value.toUpperCase()) ? 'must be in upper case' : 'must be an HTTP method that Node knows'
+}
+
+/** PEM text; in a file also the path of one. */
+function badPem (value: string, origin: Origin): string | undefined {
+  if (PEM.test(value)) return undefined
+  if (origin.source === 'code') return 'must be PEM text or a Buffer with it'
+  try {
+    return PEM.test(readPem(value, origin)) ? undefined : 'must be the path of a PEM file'
+  } catch (error) {
+    return `must be PEM text or the path of a file that can be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`
+  }
+}
+
+/** PEM text out of what the user gave: the text itself, bytes, or (in a file) a path. */
+export function readPem (value: string | Uint8Array, origin: Origin): string {
+  if (typeof value !== 'string') return Buffer.from(value).toString('latin1')
+  return origin.source === 'code' || PEM.test(value) ? value : readFileSync(resolve(origin.baseDir, value), 'utf8')
+}
+
+/** One entry of Fastify's `trustProxy` list. */
+function proxyAddress (value: string): string | undefined {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(value)) return undefined
+  const [address = '', prefix] = value.split('/')
+  const family = isIP(address)
+  const rule = 'must be an IP address, a network such as "10.0.0.0/8", or loopback, linklocal or uniquelocal'
+  if (family === 0 || (prefix !== undefined && !/^\d+$/.test(prefix))) return rule
+  try {
+    new BlockList().addSubnet(address, Number(prefix ?? 32), family === 4 ? 'ipv4' : 'ipv6')
+    return undefined
+  } catch {
+    return rule
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The options of the whole gateway: what `register(reverseproxy, options)` takes.
+ */
+import { Type, type Static } from '@sinclair/typebox'
+import type { BalancerFactory } from '../../types.ts'
+import { DEFAULTS } from '../defaults.ts'
+import { backendSchema, sharedBackendProperties } from './backend.ts'
+import { globalHeadersSchema } from './headers.ts'
+import { routeSchema } from './proxy.ts'
+import { fn, object, size, text } from './values.ts'
+
+/** What a file may say, too. */
+export const declarativeProperties = {
+  backends: Type.Optional(Type.Record(Type.String(), backendSchema, { keys: 'backendName', description: 'The backends by name.' })),
+  defaultBackend: Type.Optional(text('backendName', { description: 'Backend of routes that name none, and of every request that no route takes. Default: none; such requests are answered 404.' })),
+  headers: Type.Optional(globalHeadersSchema),
+  ...sharedBackendProperties,
+  limits: Type.Optional(object({
+    headerCount: Type.Optional(Type.Integer({ minimum: 1, default: DEFAULTS.limits.headerCount, description: 'Most header fields of a request; more is a 431.' })),
+    target: Type.Optional(size({ minimum: 1, default: DEFAULTS.limits.target, description: 'Longest request target; longer is a 414.' })),
+    body: Type.Optional(size({ description: 'Largest request body; larger is a 413. Default: no limit.' }))
+  }, { description: 'Limits of requests.' })),
+  routes: Type.Optional(Type.Array(routeSchema, { description: 'Routes; each becomes a Fastify route. The most specific path wins, whatever the order.' }))
+}
+
+/** What people write a level too high or too low. */
+export const misplaced = {
+  via: 'did you mean "headers.via"?',
+  forwarded: 'did you mean "headers.forwarded"?',
+  requestId: 'did you mean "headers.requestId"?',
+  bodyLimit: 'did you mean "limits.body"?',
+  prefix: 'register the plugin inside of a scope with a prefix'
+}
+
+export const gatewaySchema = object({
+  ...declarativeProperties,
+  balancers: Type.Optional(Type.Record(Type.String(), fn<BalancerFactory>(), { keys: 'backendName', description: 'Code only: balancers of your own by name.' })),
+  random: Type.Optional(fn<() => number>({ description: 'Code only, for tests: numbers in [0, 1) in place of Math.random.' }))
+}, { title: 'Options of fastify-reverseproxy', hints: misplaced })
+export type GatewayOptions = Static<typeof gatewaySchema>

@@ -1,0 +1,33 @@
+/** The request's record: what is known about one client request. Written by the stages, read by whoever reports. */
+import type { FastifyRequest } from 'fastify'
+import { unwatch, watch } from './forward/connection.ts'
+import type { Cancelable } from './forward/connection.ts'
+import type { Attempt, RequestRecord } from './types.ts'
+
+class Recorded implements RequestRecord, Cancelable {
+  tenant: string | undefined = undefined
+  backend: string | undefined = undefined
+  readonly attempts: Attempt[] = []
+  aborted = false
+  #controller: AbortController | undefined = undefined
+
+  constructor (readonly route: string, readonly startedAt: number, readonly request: FastifyRequest, readonly response: NodeJS.EventEmitter) {}
+
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.aborted || !watch(this.request, this)) this.clientGone()
+      else this.response.once('finish', () => unwatch(this.request, this))
+    }
+    return this.#controller.signal
+  }
+
+  clientGone (): void {
+    this.aborted = true
+    this.#controller?.abort()
+  }
+}
+
+export function createRecord (route: string, startedAt: number, request: FastifyRequest, response: NodeJS.EventEmitter): RequestRecord {
+  return new Recorded(route, startedAt, request, response)
+}

@@ -1,0 +1,262 @@
+/**
+ * All backends of a gateway by (scope, name), and what may be changed about them at run time.
+ *
+ * A backend object lives as long as its name: an update replaces its configuration, its lists and its balancer, while targets
+ * whose URL stays keep their pool and their counters.
+ */
+import { parseBackend, parseTarget } from './options/index.ts'
+import { OptionsError } from './errors.ts'
+import { addressOf, createPool } from './pool.ts'
+import type { Backend, BackendConfig, Balancer, BalancerConfig, GatewayConfig, Metadata, Target, TargetConfig, TargetState } from './types.ts'
+
+/** A backend as `backends.get()` shows it: a snapshot. */
+export interface BackendView {
+  readonly name: string
+  readonly balancer: string
+  readonly metadata: Metadata
+  readonly targets: readonly TargetView[]
+}
+
+export interface TargetView {
+  readonly url: string
+  readonly state: TargetState
+  readonly weight: number
+  readonly maxConnections: number
+  readonly metadata: Metadata
+  /** Requests running now. */
+  readonly inflight: number
+  /** Requests ever started. */
+  readonly started: number
+}
+
+export interface RegistryOptions {
+  readonly config: GatewayConfig
+  createBalancer (config: BalancerConfig): Balancer
+}
+
+/** How long a closing gateway waits for requests under way before it cuts them, ms. */
+const CLOSE_TIME = 10_000
+
+type MutableBackend = { -readonly [K in keyof Backend]: Backend[K] }
+type MutableTarget = Target & { metadata: Metadata }
+
+export type Registry = ReturnType<typeof createRegistry>
+
+export function createRegistry (options: RegistryOptions) {
+  const { config } = options
+  const scopes = new Map<string, Map<string, MutableBackend>>()
+  /** Pools whose targets are gone or draining, until they are closed. */
+  const leaving = new Set<Promise<void>>()
+
+  function create (scope: string, name: string, backendConfig: BackendConfig): MutableBackend {
+    const backend: MutableBackend = {
+      name,
+      scope,
+      config: backendConfig,
+      targets: [],
+      usable: [],
+      balancer: options.createBalancer(backendConfig.balancer)
+    }
+    setTargets(backend, backendConfig.targets.map(createTarget))
+    return backend
+  }
+
+  function insert (scope: string, name: string, backend: MutableBackend): void {
+    let backends = scopes.get(scope)
+    if (backends === undefined) scopes.set(scope, backends = new Map())
+    backends.set(name, backend)
+  }
+
+  /** The backend of this name in a scope, else the one everybody shares. */
+  function resolve (name: string, scope = ''): Backend | undefined {
+    return scopes.get(scope)?.get(name) ?? (scope === '' ? undefined : scopes.get('')?.get(name))
+  }
+
+  function existing (name: string): MutableBackend {
+    const backend = scopes.get('')?.get(name)
+    if (backend === undefined) throw new RangeError(`there is no backend ${JSON.stringify(name)}; there are: ${[...scopes.get('')?.keys() ?? []].join(', ') || 'none'}`)
+    return backend
+  }
+
+  function existingTarget (backend: Backend, url: string): MutableTarget {
+    const target = backend.targets.find(({ id }) => id === url)
+    if (target === undefined) throw new RangeError(`backend ${backend.name} has no target ${JSON.stringify(url)}; it has: ${backend.targets.map(({ id }) => id).join(', ') || 'none'}`)
+    return target
+  }
+
+  function leave (target: Target, backend: Backend): Promise<void> {
+    const gone = drained(target, backend).finally(() => leaving.delete(gone))
+    leaving.add(gone)
+    return gone
+  }
+
+  for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
+
+  const api = {
+    add (name: string, input: unknown): void {
+      if (resolve(name) !== undefined) throw new RangeError(`there is a backend ${JSON.stringify(name)} already`)
+      insert('', name, create('', name, parseBackend(input, config, `backends.${name}`)))
+    },
+
+    async remove (name: string): Promise<void> {
+      const backend = existing(name)
+      scopes.get('')!.delete(name)
+      await Promise.all(retire(backend, backend.targets))
+    },
+
+    update (name: string, input: unknown): void {
+      const backend = existing(name)
+      const next = parseBackend(input, config, `backends.${name}`)
+      // TLS and pool options live in the pools: where they change, no pool can be kept
+      const poolsStay = JSON.stringify(poolOptions(next)) === JSON.stringify(poolOptions(backend.config))
+      const before = new Map(backend.targets.map(target => [target.id, target]))
+      const targets = next.targets.map(targetConfig => {
+        const kept = before.get(targetConfig.url)
+        if (kept === undefined || !poolsStay) return createTarget(targetConfig)
+        before.delete(targetConfig.url)
+        return applyTarget(kept, targetConfig)
+      })
+      const balancer = JSON.stringify(next.balancer) === JSON.stringify(backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
+      backend.config = next
+      backend.balancer = balancer
+      setTargets(backend, targets)
+      retire(backend, [...before.values()])
+    },
+
+    get (name: string): BackendView | undefined {
+      const backend = resolve(name)
+      return backend && viewOf(backend)
+    },
+
+    list (): BackendView[] {
+      return [...scopes.get('')?.values() ?? []].map(viewOf)
+    },
+
+    async drain (name: string, url?: string): Promise<void> {
+      const backend = existing(name)
+      const targets = url === undefined ? backend.targets : [existingTarget(backend, url)]
+      await Promise.all(retire(backend, targets))
+    },
+
+    addTarget (name: string, input: unknown): void {
+      const backend = existing(name)
+      const target = parseTarget(input, `backends.${name}.targets[${backend.targets.length}]`)
+      if (backend.targets.some(({ id }) => id === target.url)) {
+        throw new OptionsError([{ path: `backends.${name}.targets`, rule: 'must not contain a URL twice', value: target.url }])
+      }
+      setTargets(backend, [...backend.targets, createTarget(target)])
+    },
+
+    async removeTarget (name: string, url: string): Promise<void> {
+      const backend = existing(name)
+      const target = existingTarget(backend, url)
+      setTargets(backend, backend.targets.filter(other => other !== target))
+      await Promise.all(retire(backend, [target]))
+    },
+
+    updateTarget (name: string, url: string, changes: unknown): void {
+      const backend = existing(name)
+      const target = existingTarget(backend, url)
+      const { weight, maxConnections, metadata } = target
+      const current = { url, weight, metadata, active: target.state === 'active', ...(maxConnections === Infinity ? undefined : { maxConnections }) }
+      const wanted = parseTarget({ ...current, ...(changes as object), url }, `backends.${name}.targets[${backend.targets.indexOf(target)}]`)
+      applyTarget(target, wanted)
+      setTargets(backend, [...backend.targets])
+    }
+  }
+
+  /** Stops new requests for the targets; the promises settle when their pools are closed. */
+  function retire (backend: MutableBackend, targets: readonly Target[]): Array<Promise<void>> {
+    const gone = targets.map(target => {
+      target.state = 'draining'
+      return leave(target, backend)
+    })
+    setTargets(backend, backend.targets)
+    return gone
+  }
+
+  /** Lets what runs finish for a while, then closes every connection. */
+  async function close (): Promise<void> {
+    const pools = [...scopes.values()].flatMap(backends => [...backends.values()]).flatMap(({ targets }) => targets)
+      .flatMap(({ dispatcher }) => dispatcher ?? [])
+    const finished = Promise.all([...leaving, ...pools.map(pool => pool.close().catch(() => {}))])
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([finished, new Promise(resolve => { timer = setTimeout(resolve, CLOSE_TIME) })])
+    clearTimeout(timer)
+    await Promise.all(pools.map(pool => pool.destroy().catch(() => {})))
+  }
+
+  /** Active targets at an origin, in a scope and in the one everybody shares. */
+  function findOrigin (origin: string, scope: string): Array<{ backend: Backend, target: Target }> {
+    return [...new Set([scope, ''])].flatMap(name => [...scopes.get(name)?.values() ?? []])
+      .flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
+  }
+
+  return { api, resolve, findOrigin, close }
+}
+
+function createTarget (config: TargetConfig): Target {
+  const { origin, basePath } = addressOf(config.url)
+  return {
+    id: config.url,
+    origin,
+    basePath,
+    metadata: config.metadata,
+    weight: config.weight,
+    maxConnections: config.maxConnections,
+    state: config.active ? 'active' : 'inactive',
+    inflight: 0,
+    started: 0,
+    dispatcher: undefined,
+    onIdle: undefined
+  }
+}
+
+function applyTarget (target: Target, config: TargetConfig): Target {
+  target.weight = config.weight
+  target.maxConnections = config.maxConnections
+  ;(target as { metadata: Metadata }).metadata = config.metadata
+  target.state = config.active ? 'active' : 'inactive'
+  return target
+}
+
+/** `usable` becomes a new array: balancers build their tables when they see one. */
+function setTargets (backend: MutableBackend, targets: readonly Target[]): void {
+  backend.targets = targets
+  backend.usable = targets.filter(target => target.state === 'active' && target.weight > 0)
+}
+
+/** The pool of a target, made when it is first needed. */
+export function dispatcherOf (target: Target, backend: Backend): NonNullable<Target['dispatcher']> {
+  return target.dispatcher ??= createPool(target.id, backend.config)
+}
+
+/** Resolves when the last request of a target has finished and its pool is closed. */
+async function drained (target: Target, backend: Backend): Promise<void> {
+  if (target.inflight > 0) {
+    await new Promise<void>(resolve => {
+      const earlier = target.onIdle
+      target.onIdle = () => { earlier?.(); resolve() }
+    })
+  }
+  // it may have been taken back into service while it drained
+  const pool = target.dispatcher
+  if (pool === undefined || (target.state === 'active' && backend.targets.includes(target))) return
+  target.dispatcher = undefined
+  await pool.close().catch(() => {})
+}
+
+function poolOptions ({ pool, tls, http2, timeout }: BackendConfig): unknown {
+  return [pool, tls, http2, timeout.connect]
+}
+
+function viewOf (backend: Backend): BackendView {
+  const { balancer, metadata } = backend.config
+  return {
+    name: backend.name,
+    balancer: typeof balancer === 'string' ? balancer : balancer.type,
+    metadata,
+    targets: backend.targets.map(({ id, state, weight, maxConnections, metadata, inflight, started }) =>
+      ({ url: id, state, weight, maxConnections, metadata, inflight, started }))
+  }
+}

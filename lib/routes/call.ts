@@ -1,0 +1,82 @@
+/** From a client's request and a route's plan to a call: which backend, path, body and limits. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { planBody, valueBody } from '../forward/request-body.ts'
+import { BadPathError, BadRequestError, TargetTooLongError, UnknownBackendError } from '../errors.ts'
+import { isToken } from '../headers/names.ts'
+import { guarded } from './plan.ts'
+import type { Plan } from './plan.ts'
+import type { Backend, Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
+
+/** What `reply.proxy(backend, options)` may say. */
+export interface CallOptions {
+  /** Path and query to ask for, instead of the client's. */
+  path?: string
+  /** Default: the client's. */
+  method?: string
+  /** Set on the request after every other rule; undefined removes. */
+  headers?: Readonly<Record<string, string | undefined>>
+  /** Instead of the client's: a text, bytes, or a value that is sent as JSON; null sends none. */
+  body?: unknown
+  timeout?: Partial<Omit<Timeouts, 'connect'>>
+}
+
+export interface CallTools {
+  readonly config: GatewayConfig
+  resolve (name: string, scope: string | undefined): Backend | undefined
+  now (): number
+}
+
+export type CreateCall = (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, plan: Plan, options: CallOptions | undefined) => Call
+
+/** @throws coded 4xx errors for what the client sent, UnknownBackendError (500) for what the set-up lacks */
+export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
+  const maxBody = config.limits.body
+
+  return function createCall (request, reply, record, plan, options) {
+    const { config: proxy } = plan
+    const target = request.raw.url!
+    if (target.length > config.limits.target) throw new TargetTooLongError()
+    const backend = resolve(proxy.backend ?? config.defaultBackend ?? '', record.tenant)
+    if (backend === undefined) throw unknownBackend(proxy.backend ?? config.defaultBackend)
+    const timeouts = timeoutsOf(backend, proxy, options)
+    const bodyLimit = proxy.bodyLimit ?? maxBody
+    return {
+      request,
+      reply,
+      record,
+      backend,
+      plan: proxy,
+      method: options?.method === undefined ? request.raw.method! : checkMethod(options.method),
+      path: options?.path === undefined ? plan.rewrite(target, request.params as Record<string, string>) : checkPath(options.path),
+      headers: [],
+      edits: options?.headers,
+      body: options === undefined || !('body' in options) ? planBody(request, bodyLimit) : options.body === null ? { kind: 'none' } : valueBody(options.body),
+      bodyLimit,
+      timeouts,
+      deadline: timeouts.total > 0 ? now() + timeouts.total : Infinity,
+      target: undefined
+    }
+  }
+}
+
+function unknownBackend (name: string | undefined): Error {
+  return new UnknownBackendError({ cause: new Error(name === undefined ? 'no backend was named and there is no defaultBackend' : `there is no backend ${JSON.stringify(name)}`) })
+}
+
+function timeoutsOf (backend: Backend, proxy: Call['plan'], options: CallOptions | undefined): Timeouts {
+  const ofBackend = backend.config.timeout
+  if (options?.timeout !== undefined) return { ...ofBackend, ...proxy.timeout, ...options.timeout }
+  for (const _ in proxy.timeout) return { ...ofBackend, ...proxy.timeout }
+  return ofBackend
+}
+
+function checkMethod (method: string): string {
+  const upper = method.toUpperCase()
+  if (!isToken(upper) || upper === 'CONNECT' || upper === 'TRACE') throw new BadRequestError('method')
+  return upper
+}
+
+function checkPath (path: string): string {
+  if (typeof path !== 'string' || !path.startsWith('/')) throw new BadPathError({ cause: new Error(`path ${JSON.stringify(path)} must start with /`) })
+  return guarded(path, {})
+}

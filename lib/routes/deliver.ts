@@ -1,0 +1,104 @@
+/** From a call's answer, or its failure, to the client's reply. */
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import { AbortedError } from '../errors.ts'
+import { lingerWhileUploading } from '../forward/linger.ts'
+import { bagOfReply } from '../headers/bag.ts'
+import type { Deadlines } from '../deadlines.ts'
+import type { HeaderPolicies } from '../headers/policies.ts'
+import type { Answer, Call, ProxyConfig, ResponseDraft } from '../types.ts'
+
+export interface DeliverTools {
+  readonly deadlines: Deadlines
+  policiesOf (call: Call): HeaderPolicies
+}
+
+export function createDeliver ({ deadlines, policiesOf }: DeliverTools) {
+  function deliver (call: Call, answer: Answer): void {
+    const { request, reply } = call
+    try {
+      reply.code(answer.status)
+      if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status]) setReason(reply, answer.statusMessage)
+      policiesOf(call).response(answer.headers, reply, request)
+      if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
+      if (call.plan.modifyResponse === undefined) send(reply, answer, call.method)
+      else modify(call, answer, call.plan.modifyResponse).then(undefined, error => refuse(error))
+    } catch (error) {
+      refuse(error as Error)
+    }
+
+    function refuse (error: Error): void {
+      answer.discard()
+      fail(call.plan, request, reply, error)
+    }
+  }
+
+  function fail (plan: ProxyConfig, request: FastifyRequest, reply: FastifyReply, error: Error): void {
+    // Nobody is there to read it; the record says so.
+    if (error instanceof AbortedError && (request.raw.aborted || request.raw.socket?.destroyed !== false)) return
+    if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
+    if (plan.errorHandler === undefined) sendError(reply, error)
+    else handle(plan.errorHandler, request, reply, error)
+  }
+
+  return { deliver, fail }
+}
+
+function sendError (reply: FastifyReply, error: Error): void {
+  if (reply.sent) return
+  // what a hook or the backend's answer has put there speaks of another body
+  reply.removeHeader('content-length').removeHeader('content-type').removeHeader('content-encoding')
+  reply.send(error)
+}
+
+function handle (handler: NonNullable<ProxyConfig['errorHandler']>, request: FastifyRequest, reply: FastifyReply, error: Error): void {
+  // a promise around the call catches what it throws before its first await, too
+  Promise.resolve().then(() => handler(error, request, reply)).then(
+    () => sendError(reply, error),
+    thrown => sendError(reply, thrown instanceof Error ? thrown : error)
+  )
+}
+
+function send (reply: FastifyReply, answer: Answer, method: string): void {
+  const { body } = answer
+  if (Buffer.isBuffer(body) && answer.status !== 304 && method !== 'HEAD' && answer.headers['content-type'] !== undefined) reply.send(body)
+  // Fastify would invent a type or a length for anything but a stream.
+  else if (Buffer.isBuffer(body)) reply.send(answer.stream())
+  else reply.send(body ?? empty())
+}
+
+function empty (): Readable {
+  const stream = new Readable({ read () {} })
+  stream.push(null)
+  return stream
+}
+
+/** A reason phrase of the backend's own; control characters cannot get here through the parser, Latin-1 can. */
+function setReason (reply: FastifyReply, reason: string): void {
+  if (/^[\t\x20-\x7e]+$/.test(reason)) reply.raw.statusMessage = reason
+}
+
+async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig['modifyResponse']>): Promise<void> {
+  const { request, reply } = call
+  let replaced: ResponseDraft['body'] | undefined
+  const draft: ResponseDraft = {
+    status: answer.status,
+    headers: bagOfReply(reply),
+    get body () { return replaced === undefined ? answer.body : replaced },
+    set body (body) { replaced = body }
+  }
+  await hook(draft, request, reply)
+  if (reply.sent) {
+    answer.discard()
+    return
+  }
+  reply.code(draft.status)
+  if (replaced === undefined) {
+    send(reply, answer, call.method)
+    return
+  }
+  if (replaced !== answer.body) answer.discard()
+  reply.removeHeader('content-length').removeHeader('content-encoding')
+  reply.send(replaced ?? empty())
+}

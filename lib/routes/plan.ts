@@ -1,0 +1,39 @@
+/** What is prepared at boot for each route, so that a request only reads it. */
+import { createRewrite, isSafePath } from '../rewrite/index.ts'
+import { BadPathError } from '../errors.ts'
+import type { Params, Rewrite } from '../rewrite/index.ts'
+import type { ProxyConfig } from '../types.ts'
+
+/** A route's options, compiled. */
+export interface Plan {
+  readonly config: ProxyConfig
+  /** The route's name: its path when it has none of its own. */
+  readonly name: string
+  /** The request target that the backend gets. @throws BadPathError */
+  readonly rewrite: Rewrite
+}
+
+/** A plan that changes nothing: `reply.proxy()` on a route without options. */
+export const NOTHING: ProxyConfig = Object.freeze({
+  backend: undefined,
+  rewrite: [],
+  headers: { request: {}, response: {} },
+  timeout: {},
+  redirects: undefined,
+  host: undefined,
+  bodyLimit: undefined,
+  modifyRequest: undefined,
+  modifyResponse: undefined,
+  errorHandler: undefined
+})
+
+export function createPlan (config: ProxyConfig, name: string): Plan {
+  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded }
+}
+
+/** Without a rewrite the target goes on byte for byte, if its path may go anywhere at all. */
+export function guarded (target: string, _params: Params): string {
+  const query = target.indexOf('?')
+  if (!isSafePath(query < 0 ? target : target.slice(0, query))) throw new BadPathError()
+  return target
+}

@@ -1,0 +1,400 @@
+/**
+ * The map of the house: the words of the design as types. No behaviour here.
+ *
+ * Data moves down only. Each field of a record has one writer, named beside it.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+
+// ---------------------------------------------------------------- outcomes
+
+/** What an attempt came to. Breaker, health, retry, metrics and logs all read this one value. */
+export type Outcome =
+  | 'ok'              // status below 400
+  | 'client-error'    // 4xx
+  | 'server-error'    // 5xx
+  | 'connect-error'   // refused, DNS, TLS: nothing was sent
+  | 'reset'           // the connection broke after something was sent
+  | 'timeout'         // connect, headers, idle or total
+  | 'bad-response'    // not HTTP, or HTTP that lies about its framing
+  | 'aborted'         // the client went away
+  | 'rejected'        // never left: no target, limit, breaker
+
+// ---------------------------------------------------------------- backends
+
+/** Free-form facts about a target: zone, version, labels. */
+export type Metadata = Readonly<Record<string, unknown>>
+
+export type TargetState = 'active' | 'inactive' | 'draining'
+
+/** One URL of a backend, with its weight, state and counters. */
+export interface Target {
+  /** The URL as configured; unique within its backend. */
+  readonly id: string
+  /** `http://host:port`, `https://…`; what undici connects to. */
+  readonly origin: string
+  /** Path of the target's URL, put before every request path; `''` for none. */
+  readonly basePath: string
+  readonly metadata: Metadata
+  /** Share of the traffic relative to its siblings; 0 receives nothing. Writer: plugins/backends.ts */
+  weight: number
+  /** Most requests in flight at once; Infinity for no limit. Writer: plugins/backends.ts */
+  maxConnections: number
+  /** Writer: plugins/backends.ts */
+  state: TargetState
+  /** Attempts running now. Writer: plugins/forward.ts */
+  inflight: number
+  /** Attempts ever started. Writer: plugins/forward.ts */
+  started: number
+  /** The pool; made on first use, closed when the target has drained. Writer: plugins/backends.ts */
+  dispatcher: Dispatcher | undefined
+  /** Called when the last running attempt of a target that is no longer active has ended. Writer: lib/registry.ts */
+  onIdle: (() => void) | undefined
+}
+
+/** What a balancer may look at. `request` is absent for calls not tied to a client. */
+export interface BalancerContext {
+  /** The path and query that will be sent, without the target's base path. */
+  readonly path: string
+  readonly request: FastifyRequest | undefined
+}
+
+/**
+ * Chooses one target. `targets` is never empty; every entry has weight > 0. The array is the same object until
+ * membership, weights or states change, so that tables can be built once per array.
+ * Returning undefined means "none" and ends in a 503.
+ */
+export interface Balancer {
+  pick (targets: readonly Target[], context: BalancerContext): Target | undefined
+}
+
+export interface BalancerTools {
+  /** Uniform in [0, 1); `Math.random` unless a test passes a seeded one. */
+  random: () => number
+}
+
+/** `options` is the backend's `balancer` value when it was an object, else undefined. */
+export type BalancerFactory = (tools: BalancerTools, options: unknown) => Balancer
+
+/** Where a hash balancer takes its key from. */
+export type HashKey =
+  | 'ip'
+  | 'path'
+  | { readonly header: string }
+  | { readonly cookie: string }
+  | { readonly query: string }
+  | ((context: BalancerContext) => string | undefined)
+
+/** A named logical service within a scope (the scope is the tenant later; `''` is everybody). */
+export interface Backend {
+  readonly name: string
+  readonly scope: string
+  readonly config: BackendConfig
+  /** All targets, in order of declaration. Writer: plugins/backends.ts */
+  targets: readonly Target[]
+  /** Active targets with weight > 0; replaced, never changed in place. Writer: plugins/backends.ts */
+  usable: readonly Target[]
+  readonly balancer: Balancer
+}
+
+/** Says why a target may not be used now, or undefined when it may. Rooms contribute gates; the choice asks them all. */
+export type Gate = (target: Target, backend: Backend) => string | undefined
+
+// ---------------------------------------------------------------- configuration (parsed, defaulted, frozen)
+
+/** Milliseconds; 0 switches a limit off. */
+export interface Timeouts {
+  /** TCP and TLS handshake. Default 5 s. */
+  readonly connect: number
+  /** From the sent request to the answer's headers. Default 30 s. */
+  readonly headers: number
+  /** Longest silence within the answer's body. Default 30 s. */
+  readonly idle: number
+  /** The whole call, event streams and upgrades excepted. Default 0 for plain routes. */
+  readonly total: number
+}
+
+export interface TlsConfig {
+  readonly ca?: string | readonly string[]
+  readonly cert?: string
+  readonly key?: string
+  readonly servername?: string
+  readonly rejectUnauthorized: boolean
+}
+
+export interface PoolConfig {
+  /** Connections per target. Default 128. */
+  readonly connections: number
+  /** How long an idle connection is kept when the backend gives no hint, ms. Default 4 s. */
+  readonly keepAliveTimeout: number
+  /** Upper bound for the backend's own `Keep-Alive: timeout` hint, ms. Default 10 min. */
+  readonly keepAliveMaxTimeout: number
+  /** Largest response header block, bytes. Default 16 KiB. */
+  readonly maxHeaderSize: number
+}
+
+export interface TargetConfig {
+  /** `http://`, `https://` or `unix:///path/to.sock[:/base/path]`. */
+  readonly url: string
+  readonly weight: number
+  readonly maxConnections: number
+  readonly active: boolean
+  readonly metadata: Metadata
+}
+
+export interface BackendConfig {
+  readonly targets: readonly TargetConfig[]
+  readonly balancer: BalancerConfig
+  readonly pool: PoolConfig
+  readonly tls: TlsConfig
+  readonly http2: boolean
+  /** `upstream`: the target's host; `preserve`: the client's; anything else is sent as it is. */
+  readonly host: string
+  /** Only what the backend or the global options say; the rest comes from the defaults. */
+  readonly timeout: Timeouts
+  readonly headers: HeaderRules
+  readonly redirects: RedirectPolicy
+  readonly metadata: Metadata
+}
+
+export type BalancerConfig = string | { readonly type: string, readonly [option: string]: unknown }
+
+export type RedirectPolicy = { readonly follow: number } | 'pass'
+
+/** Header changes of one level (global, backend or route). Names as the user wrote them. */
+export interface HeaderRules {
+  readonly request: {
+    /** `'*'` or an allow list (lower case); undefined: what the level above says. */
+    readonly forward?: '*' | readonly string[]
+  } & HeaderEdits
+  readonly response: HeaderEdits
+}
+
+/** Applied in this order: remove, rename, set, append. */
+export interface HeaderEdits {
+  readonly remove?: readonly string[]
+  readonly rename?: Readonly<Record<string, string>>
+  readonly set?: Readonly<Record<string, HeaderValue>>
+  readonly append?: Readonly<Record<string, HeaderValue>>
+}
+
+/** A text, or (in code only) a function of the request; undefined from it leaves the header out. */
+export type HeaderValue = string | ((request: FastifyRequest) => string | undefined)
+
+export type ForwardedMode = 'set' | 'append' | 'remove' | 'off'
+
+export interface ForwardedConfig {
+  readonly for: ForwardedMode
+  readonly proto: ForwardedMode
+  readonly host: ForwardedMode
+  readonly port: ForwardedMode
+  readonly prefix: ForwardedMode
+  readonly realIp: ForwardedMode
+  readonly rfc7239: ForwardedMode
+}
+
+export interface ViaConfig {
+  /** Our pseudonym in `Via` (RFC 9110 section 7.6.3). */
+  readonly name: string
+  /** How often our own name may already stand in the request's `Via` before it is a loop (508). */
+  readonly maxHops: number
+}
+
+export interface LimitsConfig {
+  /** Most header fields of a client request; more is a 431. */
+  readonly headerCount: number
+  /** Longest request target in bytes; longer is a 414. */
+  readonly target: number
+  /** Largest request body in bytes; larger is a 413. Infinity: no limit of ours. */
+  readonly body: number
+}
+
+/** One step of a path rewrite. */
+export type RewriteStep =
+  | { readonly kind: 'stripPrefix', readonly prefix: string }
+  | { readonly kind: 'addPrefix', readonly prefix: string }
+  | { readonly kind: 'replacePrefix', readonly from: string, readonly to: string }
+  | { readonly kind: 'regex', readonly pattern: RegExp, readonly replacement: string }
+  | { readonly kind: 'template', readonly template: string }
+  | { readonly kind: 'query', readonly set: Readonly<Record<string, string>>, readonly remove: readonly string[] }
+
+/** `proxy` of a route: where its requests go and what is changed on the way. */
+export interface ProxyConfig {
+  /** undefined: the default backend. */
+  readonly backend: string | undefined
+  readonly rewrite: readonly RewriteStep[]
+  readonly headers: HeaderRules
+  readonly timeout: Partial<Omit<Timeouts, 'connect'>>
+  readonly redirects: RedirectPolicy | undefined
+  readonly host: string | undefined
+  readonly bodyLimit: number | undefined
+  readonly modifyRequest: ModifyRequest | undefined
+  readonly modifyResponse: ModifyResponse | undefined
+  readonly errorHandler: ProxyErrorHandler | undefined
+}
+
+/** How a header or query value of a request is compared. */
+export type ValueMatch =
+  | { readonly kind: 'exact', readonly value: string }
+  | { readonly kind: 'prefix', readonly value: string }
+  | { readonly kind: 'regex', readonly value: RegExp }
+  | { readonly kind: 'exists', readonly value: boolean }
+  | { readonly kind: 'not', readonly value: ValueMatch }
+
+/** A host condition: a name, `*.example.com` (any depth below it), or an expression over the name without port. */
+export type HostMatch =
+  | { readonly kind: 'exact', readonly value: string }
+  | { readonly kind: 'wildcard', readonly suffix: string }
+  | { readonly kind: 'regex', readonly value: RegExp }
+
+/** The conditions of a route beyond path and method. All must hold. */
+export interface RouteMatch {
+  /** Any of these; empty: every host. */
+  readonly hosts: readonly HostMatch[]
+  readonly headers: ReadonlyArray<readonly [name: string, match: ValueMatch]>
+  readonly query: ReadonlyArray<readonly [name: string, match: ValueMatch]>
+}
+
+/** A route of the options or the file. */
+export interface RouteConfig {
+  readonly name: string
+  readonly path: string
+  /** undefined: every method the gateway forwards. */
+  readonly methods: readonly string[] | undefined
+  readonly match: RouteMatch
+  readonly proxy: ProxyConfig
+}
+
+/** The whole of the gateway's options: parsed, copied, defaulted, deep-frozen. */
+export interface GatewayConfig {
+  readonly backends: Readonly<Record<string, BackendConfig>>
+  readonly defaultBackend: string | undefined
+  readonly headers: HeaderRules
+  readonly forwarded: ForwardedConfig
+  readonly via: ViaConfig | undefined
+  /** Header that carries Fastify's `request.id` to the backend; undefined: none. */
+  readonly requestIdHeader: string | undefined
+  readonly limits: LimitsConfig
+  readonly routes: readonly RouteConfig[]
+  /** Balancers the user registered, by name. */
+  readonly balancers: Readonly<Record<string, BalancerFactory>>
+  readonly random: () => number
+}
+
+// ---------------------------------------------------------------- a request, its calls and their attempts
+
+/** One try of a call against one target. */
+export interface Attempt {
+  readonly target: string
+  readonly startedAt: number
+  outcome: Outcome | undefined
+  status: number | undefined
+  /** Milliseconds to the answer's headers, or to the failure. */
+  duration: number | undefined
+}
+
+/**
+ * What is known about a client's request: `request.reverseproxy`. Logs, metrics and dumps read it.
+ * Times are `performance.now()` milliseconds.
+ */
+export interface RequestRecord {
+  /** Name of the route (its path when it has none). Writer: plugins/routes.ts */
+  readonly route: string
+  /** Writer: plugins/tenancy.ts (later); undefined: nobody in particular. */
+  tenant: string | undefined
+  readonly startedAt: number
+  /** Name of the backend of the last call. Writer: plugins/routes.ts */
+  backend: string | undefined
+  /** One entry a try, in order. Writer: plugins/forward.ts */
+  readonly attempts: Attempt[]
+  /** True once the client has gone away. Writer: plugins/calls.ts */
+  readonly aborted: boolean
+  /** Aborts when the client goes away or the call's total time is over. Made when first asked for. */
+  readonly signal: AbortSignal
+}
+
+/** What is known about a request's body from its framing, or a body of the gateway's own. */
+export type BodyPlan =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'value', readonly value: Buffer, readonly contentType: string | undefined }
+  | { readonly kind: 'sized', readonly length: number }
+  | { readonly kind: 'chunked' }
+
+/** Headers on their way out: name, value, name, value … as undici takes them. */
+export type RawHeaders = string[]
+
+/** One request we want answered by a backend. */
+export interface Call {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly record: RequestRecord
+  readonly backend: Backend
+  readonly plan: ProxyConfig
+  method: string
+  /** Path and query, without the target's base path. */
+  path: string
+  /** Writer: plugins/headers.ts */
+  headers: RawHeaders
+  /** Headers that `reply.proxy()` was given. */
+  readonly edits: Readonly<Record<string, string | undefined>> | undefined
+  /** What is sent as the body, and how it is framed. */
+  body: BodyPlan
+  /** Largest body in bytes; Infinity: none. */
+  readonly bodyLimit: number
+  readonly timeouts: Timeouts
+  /** When the whole call must be over, `performance.now()` milliseconds; Infinity: never. */
+  readonly deadline: number
+  /** Target to use, set by the choosing layer (or by a redirect that names a host). Writer: plugins/backends.ts */
+  target: Target | undefined
+}
+
+/** What a call came back with. */
+export interface Answer {
+  readonly status: number
+  readonly statusMessage: string
+  /** Lower-case names; several values as an array. End-to-end headers only. */
+  headers: Record<string, string | string[]>
+  /** Whole body when it arrived with the headers, a stream when it is still coming, null when there is none. */
+  body: Buffer | NodeJS.ReadableStream | null
+  readonly target: Target
+  /** The body as a stream, whether or not it is complete. */
+  stream (): NodeJS.ReadableStream
+  /** Nobody will read it: it is drained if it is short, else its connection is closed. */
+  discard (): void
+}
+
+export type Send = (call: Call) => Promise<Answer>
+export type Layer = (next: Send) => Send
+
+// ---------------------------------------------------------------- modifiers of a route
+
+/** Headers of a draft; names are matched without case. */
+export interface HeaderBag {
+  get (name: string): string | undefined
+  getAll (name: string): string[]
+  has (name: string): boolean
+  set (name: string, value: string): void
+  append (name: string, value: string): void
+  delete (name: string): void
+  names (): string[]
+}
+
+/** What a `modifyRequest` hook may change before the request leaves. */
+export interface RequestDraft {
+  method: string
+  path: string
+  readonly headers: HeaderBag
+}
+
+/** What a `modifyResponse` hook may change before the answer goes to the client. */
+export interface ResponseDraft {
+  status: number
+  readonly headers: HeaderBag
+  /** Replacing it drops the backend's body. */
+  body: Buffer | NodeJS.ReadableStream | string | null
+}
+
+export type ModifyRequest = (draft: RequestDraft, request: FastifyRequest) => void | Promise<void>
+export type ModifyResponse = (draft: ResponseDraft, request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
+/** Sends an answer of its own through `reply`, or returns without sending to let the error take its way. */
+export type ProxyErrorHandler = (error: Error, request: FastifyRequest, reply: FastifyReply) => unknown

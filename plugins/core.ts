@@ -1,0 +1,91 @@
+/**
+ * The shared instance that the rooms meet on: `fastify.reverseproxy`.
+ *
+ * Stage: boot. It holds the frozen configuration, collects the rooms' layers and gates, and composes the layers
+ * once, when the server is ready. Each other slot has one owner, named in its docblock.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
+import { createDeadlines, systemClock } from '../lib/deadlines.ts'
+import type { Clock, Deadlines } from '../lib/deadlines.ts'
+import type { Call, Gate, GatewayConfig, Layer, RequestRecord, Send } from '../lib/types.ts'
+
+/** The way of a call, outermost first. A room fills the place that bears its concern's name. */
+const ORDER = [
+  'headers',    // what goes out: once per call, however many attempts
+  'redirects',  // a followed redirect is a new call to a chosen target
+  'retry',      // (resilience)
+  'choose',     // which target
+  'breaker'     // (resilience) one per target
+] as const
+
+export type LayerName = typeof ORDER[number]
+
+export interface ReverseProxy {
+  /** Parsed, defaulted and frozen. */
+  readonly config: GatewayConfig
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  /** Conditions on targets, asked at every choice; rooms push theirs at boot. */
+  readonly gates: Gate[]
+  /** Puts a layer in its place; each place can be filled once. */
+  layer (name: LayerName, layer: Layer): void
+  /** The innermost stage. Owner: plugins/forward.ts */
+  forward: Send
+  /** All layers around `forward`. Before the server is ready it rejects. */
+  send: Send
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    reverseproxy: ReverseProxy
+  }
+  interface FastifyRequest {
+    /** What is known about this request; undefined on routes that no gateway handles. */
+    reverseproxy: RequestRecord | undefined
+  }
+}
+
+export interface CoreOptions {
+  config: GatewayConfig
+  /** For tests: a clock of their own. */
+  clock?: Clock
+}
+
+const core: FastifyPluginCallback<CoreOptions> = function core (fastify, options, done) {
+  const { config, clock = systemClock } = options
+  const deadlines = createDeadlines(clock)
+  const layers = new Map<LayerName, Layer>()
+  const tooEarly: Send = () => Promise.reject(new Error('the gateway is not ready yet: await app.ready() first'))
+
+  const instance = {
+    config,
+    clock,
+    deadlines,
+    gates: [],
+    layer (name: LayerName, layer: Layer) {
+      if (layers.has(name)) throw new Error(`the place of the layer "${name}" is taken`)
+      layers.set(name, layer)
+    },
+    forward: tooEarly,
+    send: tooEarly
+  } satisfies Partial<ReverseProxy>
+
+  fastify.decorate('reverseproxy', instance as unknown as ReverseProxy)
+  fastify.decorateRequest('reverseproxy', undefined)
+  fastify.addHook('onReady', function composeLayers (ready) {
+    instance.send = compose(layers, instance.forward)
+    ready()
+  })
+  fastify.addHook('onClose', function clearDeadlines (_fastify: FastifyInstance, closed: () => void) {
+    deadlines.close()
+    closed()
+  })
+  done()
+}
+
+function compose (layers: ReadonlyMap<LayerName, Layer>, innermost: Send): Send {
+  return ORDER.reduceRight<Send>((next, name) => layers.get(name)?.(next) ?? next, (call: Call) => innermost(call))
+}
+
+export default fp(core, { name: 'reverseproxy-core', fastify: '5.x' })

@@ -1,0 +1,146 @@
+/**
+ * The only file that calls reply-from. Stage: the innermost one, once per attempt. Reads: the call. Writes: the
+ * record's attempts, the target's counters.
+ *
+ * reply-from gets a dispatcher of ours instead of an undici agent: it hands the exchange over through its header
+ * object and calls back with the answer's headers. Failures do not go back through it, since it would log each one
+ * with a stack and turn it into a 500 that names the backend's address.
+ */
+import fp from 'fastify-plugin'
+import replyFrom from '@fastify/reply-from'
+import type { FastifyReplyFromHooks } from '@fastify/reply-from'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { Server } from 'node:http'
+import { AbortedError, TimeoutError } from '../lib/errors.ts'
+import { watch } from '../lib/forward/connection.ts'
+import { Exchange } from '../lib/forward/exchange.ts'
+import { answerContinueLazily } from '../lib/forward/expect.ts'
+import { openBody, worthWaiting } from '../lib/forward/request-body.ts'
+import { joinPath } from '../lib/rewrite/index.ts'
+import { dispatcherOf } from '../lib/registry.ts'
+import type { Answer, Attempt, Call, Target } from '../lib/types.ts'
+
+const kExchange = Symbol('reverseproxy.exchange')
+
+/** What reply-from builds a URL of; the cached one is never looked at. */
+const PLACEHOLDER = 'http://backend'
+
+interface Handed { [kExchange]?: Exchange }
+
+const forward: FastifyPluginAsync = async function forward (fastify) {
+  const { reverseproxy } = fastify
+  const { clock, deadlines } = reverseproxy
+  /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
+  let handing: Exchange | undefined
+
+  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target) }
+
+  const hooks: FastifyReplyFromHooks = {
+    getUpstream: () => PLACEHOLDER,
+    queryString: () => '',
+    retryDelay: () => null,
+    body: null,
+    rewriteRequestHeaders: () => ({ [kExchange]: handing } as Record<string, never>),
+    rewriteHeaders: headers => headers,
+    onResponse (_request, _reply, response) {
+      const exchange = response.stream as unknown as Exchange
+      exchange.resolve(exchange)
+    }
+  }
+
+  function request (options: { headers: Handed }, callback: (error: Error) => void): void {
+    const exchange = options.headers[kExchange]
+    if (exchange === undefined) {
+      callback(new Error('reply.from() belongs to the gateway: use reply.proxy()'))
+      return
+    }
+    exchange.onAnswer = callback as unknown as NonNullable<Exchange['onAnswer']>
+    dispatch(exchange)
+  }
+
+  function start (call: Call, target: Target, resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
+    const startedAt = clock.now()
+    const remaining = call.deadline - startedAt
+    if (remaining <= 0) {
+      reject(new TimeoutError())
+      return
+    }
+    const attempt: Attempt = { target: target.id, startedAt, outcome: undefined, status: undefined, duration: undefined }
+    const exchange = new Exchange(call, target, attempt, remaining, tools)
+    exchange.resolve = resolve
+    exchange.reject = reject
+    if (!watch(call.request, exchange)) {
+      (call.record as { aborted: boolean }).aborted = true
+      reject(new AbortedError())
+      return
+    }
+    call.record.attempts.push(attempt)
+    target.inflight++
+    target.started++
+    exchange.begin()
+    try {
+      handing = exchange
+      call.reply.from('/', hooks)
+    } catch (error) {
+      exchange.cancel(error as Error)
+    } finally {
+      handing = undefined
+    }
+  }
+
+  reverseproxy.forward = function send (call) {
+    const { target } = call
+    if (target === undefined) return Promise.reject(new Error('no layer has chosen a target'))
+    return new Promise((resolve, reject) => {
+      // A small body that is still in Node's parser arrives before the next tick, and then needs no stream.
+      if (worthWaiting(call.body, call.request.raw)) process.nextTick(start, call, target, resolve, reject)
+      else start(call, target, resolve, reject)
+    })
+  }
+
+  await fastify.register(replyFrom, {
+    undici: { request } as unknown as { request: never },
+    disableRequestLogging: true
+  })
+  prepareServer(fastify)
+}
+
+function dispatch (exchange: Exchange): void {
+  const { call, target } = exchange
+  const { request, timeouts } = call
+  const body = openBody(call.body, request, call.bodyLimit)
+  const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
+  dispatcherOf(target, call.backend).dispatch({
+    path: joinPath(target.basePath, call.path),
+    method: call.method as 'GET',
+    // undici writes the length of a Buffer by itself
+    headers: sized ? [...call.headers, 'content-length', String((call.body as { length: number }).length)] : call.headers,
+    body: body as Buffer | null,
+    headersTimeout: timeouts.headers,
+    bodyTimeout: timeouts.idle
+  }, exchange)
+}
+
+function release (target: Target): void {
+  target.inflight--
+  if (target.inflight === 0 && target.onIdle !== undefined) {
+    const { onIdle } = target
+    target.onIdle = undefined
+    onIdle()
+  }
+}
+
+/** What can be set on a running server; the rest is in `serverOptions`. */
+function prepareServer (fastify: FastifyInstance): void {
+  const server = fastify.server as Server
+  // Node drops header lines beyond a limit without a word; the size of the block is the limit that answers 431.
+  server.maxHeadersCount = 0
+  answerContinueLazily(server)
+  if (server.listenerCount('connect') === 0) {
+    server.on('connect', (_request, socket) => {
+      socket.end('HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+    })
+  }
+}
+
+export default fp(forward, { name: 'reverseproxy-forward', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends'] })

@@ -1,0 +1,77 @@
+/**
+ * What goes out and what comes back, by name. Stage: a layer around every call (requests), and policies for the
+ * handlers (answers). Reads: the configuration, the call's backend and route. Writes: `call.headers`, and what a
+ * `modifyRequest` hook changes about the call.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginCallback } from 'fastify'
+import { bagOfList } from '../lib/headers/bag.ts'
+import { compilePolicies } from '../lib/headers/policies.ts'
+import { guarded } from '../lib/routes/plan.ts'
+import type { HeaderPolicies } from '../lib/headers/policies.ts'
+import type { BackendConfig, Call, Layer, ModifyRequest, ProxyConfig } from '../lib/types.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** The header policies of a call's route towards its backend, compiled once. Owner: plugins/headers.ts */
+    policiesOf: (call: Call) => HeaderPolicies
+  }
+}
+
+const headers: FastifyPluginCallback = function headers (fastify, _options, done) {
+  const { reverseproxy } = fastify
+  // Keyed by the configurations, which are frozen: a backend that is updated at run time has a new one.
+  const compiled = new WeakMap<ProxyConfig, WeakMap<BackendConfig, HeaderPolicies>>()
+
+  function policiesOf (call: Call): HeaderPolicies {
+    const { plan, backend } = call
+    let ofPlan = compiled.get(plan)
+    if (ofPlan === undefined) compiled.set(plan, ofPlan = new WeakMap())
+    let policies = ofPlan.get(backend.config)
+    if (policies === undefined) ofPlan.set(backend.config, policies = compilePolicies(reverseproxy.config, plan, backend.config))
+    return policies
+  }
+
+  const layer: Layer = next => function writeHeaders (call) {
+    try {
+      call.headers = policiesOf(call).request(call.request)
+      if (call.edits !== undefined) applyEdits(call)
+      if (call.body.kind === 'value') describeValue(call)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const { modifyRequest } = call.plan
+    return modifyRequest === undefined ? next(call) : modify(call, modifyRequest).then(next)
+  }
+
+  reverseproxy.policiesOf = policiesOf
+  reverseproxy.layer('headers', layer)
+  done()
+}
+
+/** The headers of `reply.proxy()`. */
+function applyEdits (call: Call): void {
+  const bag = bagOfList(call.headers)
+  for (const [name, value] of Object.entries(call.edits!)) {
+    if (value === undefined) bag.delete(name)
+    else bag.set(name, value)
+  }
+}
+
+/** A body of our own has its own type, and is not compressed as the client's was. */
+function describeValue (call: Call): void {
+  const bag = bagOfList(call.headers)
+  const { contentType } = call.body as { contentType: string | undefined }
+  bag.delete('content-encoding')
+  if (contentType !== undefined && call.edits?.['content-type'] === undefined) bag.set('content-type', contentType)
+}
+
+async function modify (call: Call, hook: ModifyRequest): Promise<Call> {
+  const draft = { method: call.method, path: call.path, headers: bagOfList(call.headers) }
+  await hook(draft, call.request)
+  if (draft.path !== call.path) call.path = guarded(draft.path, {})
+  call.method = draft.method
+  return call
+}
+
+export default fp(headers, { name: 'reverseproxy-headers', fastify: '5.x', dependencies: ['reverseproxy-core'] })

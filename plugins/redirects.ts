@@ -1,0 +1,38 @@
+/**
+ * Redirects that the gateway follows itself, where a backend or route asks for it. Stage: a layer around each call.
+ *
+ * Only targets that are configured are ever reached. A redirect that cannot be followed (to elsewhere, or with a
+ * body that is gone) goes to the client as it is.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginCallback } from 'fastify'
+import { TooManyRedirectsError } from '../lib/errors.ts'
+import { resolveRedirect } from '../lib/redirects.ts'
+import type { Call, Layer, Send } from '../lib/types.ts'
+
+const redirects: FastifyPluginCallback = function redirects (fastify, _options, done) {
+  const { reverseproxy } = fastify
+
+  const layer: Layer = next => function followRedirects (call) {
+    const policy = call.plan.redirects ?? call.backend.config.redirects
+    return policy === 'pass' ? next(call) : follow(next, call, policy.follow)
+  }
+
+  async function follow (next: Send, first: Call, limit: number) {
+    let call = first
+    let answer = await next(call)
+    for (let followed = 0; ; followed++) {
+      const redirected = resolveRedirect(call, answer, origin => reverseproxy.registry.findOrigin(origin, call.backend.scope))
+      if (redirected === undefined) return answer
+      answer.discard()
+      if (followed >= limit) throw new TooManyRedirectsError({ cause: new Error(`more than ${limit} redirects, the last one to ${redirected.path}`) })
+      call = redirected
+      answer = await next(call)
+    }
+  }
+
+  reverseproxy.layer('redirects', layer)
+  done()
+}
+
+export default fp(redirects, { name: 'reverseproxy-redirects', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends'] })

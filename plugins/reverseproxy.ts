@@ -1,0 +1,31 @@
+/**
+ * The suite: checks the options and registers the rooms, in order. No logic of its own.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync } from 'fastify'
+import { parseOptions } from '../lib/options/index.ts'
+import { checkServer } from '../lib/server-options.ts'
+import backends from './backends.ts'
+import core from './core.ts'
+import forward from './forward.ts'
+import headers from './headers.ts'
+import redirects from './redirects.ts'
+import routes from './routes.ts'
+import type { GatewayOptions } from '../lib/options/index.ts'
+
+/**
+ * An API gateway for Fastify: `await app.register(reverseproxy, { backends: { users: 'http://127.0.0.1:4001' } })`.
+ * Options: see {@link GatewayOptions}. @throws OptionsError (`RP_ERR_OPTIONS`) with every wrong option at once.
+ */
+const reverseproxy: FastifyPluginAsync<GatewayOptions> = async function reverseproxy (fastify, options) {
+  const config = parseOptions(options)
+  checkServer(fastify)
+  await fastify.register(core, { config })
+  await fastify.register(backends)
+  await fastify.register(forward)
+  await fastify.register(headers)
+  await fastify.register(redirects)
+  await fastify.register(routes)
+}
+
+export default fp(reverseproxy, { name: 'reverseproxy', fastify: '5.x' })

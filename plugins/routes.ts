@@ -1,0 +1,164 @@
+/**
+ * Routes that forward: the route option `proxy`, the handler, `reply.proxy()`, the routes of the options and the
+ * catch-all of a default backend.
+ *
+ * Stage: onRoute (plans, at boot) and the handler. Reads: the request, the plan. Writes: the request's record
+ * (route, backend) and the reply.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginCallback, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { OptionsError } from '../lib/errors.ts'
+import { hideBody } from '../lib/forward/hide-body.ts'
+import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
+import { parseProxy } from '../lib/options/index.ts'
+import { createRecord } from '../lib/record.ts'
+import { createCalls } from '../lib/routes/call.ts'
+import { declareDefault, declareRoutes } from '../lib/routes/declare.ts'
+import { createDeliver } from '../lib/routes/deliver.ts'
+import { createPlan, NOTHING } from '../lib/routes/plan.ts'
+import type { OptionProblem } from '../lib/errors.ts'
+import type { ProxyOptions } from '../lib/options/index.ts'
+import type { CallOptions } from '../lib/routes/call.ts'
+import type { DeclareTools } from '../lib/routes/declare.ts'
+import type { Plan } from '../lib/routes/plan.ts'
+import type { ProxyConfig } from '../lib/types.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** The handler of routes with a `proxy` option. Owner: plugins/routes.ts */
+    handler: (this: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply
+  }
+}
+
+declare module 'fastify' {
+  interface RouteShorthandOptions {
+    /** Forward this route: a backend's name, or what to do in full. Give `app.reverseproxy.handler` as the handler. */
+    proxy?: string | ProxyOptions
+  }
+  interface FastifyReply {
+    /**
+     * Forwards the request from inside a handler: `return reply.proxy('orders', { path: '/v2/checkout' })`.
+     * Without a name: the route's own backend, else the default one.
+     */
+    proxy (backend?: string, options?: CallOptions): FastifyReply
+  }
+}
+
+const kPlan = Symbol('reverseproxy.plan')
+
+interface Planned { [kPlan]?: Plan }
+
+const routes: FastifyPluginCallback = function routes (fastify, _options, done) {
+  const { reverseproxy } = fastify
+  const { config, clock, deadlines } = reverseproxy
+  const createCall = createCalls({ config, resolve: reverseproxy.registry.resolve, now: clock.now })
+  const { deliver, fail } = createDeliver({ deadlines, policiesOf: reverseproxy.policiesOf })
+  /** Routes and the backends they name, to be checked when all backends are known. */
+  const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
+
+  function run (request: FastifyRequest, reply: FastifyReply, plan: Plan, options: CallOptions | undefined): FastifyReply {
+    const record = request.reverseproxy ??= createRecord(plan.name, clock.now(), request, reply.raw)
+    try {
+      if (isLastHop(request)) return reply.code(204).header('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS').send()
+      const call = createCall(request, reply, record, plan, options)
+      record.backend = call.backend.name
+      reverseproxy.send(call).then(answer => deliver(call, answer), error => fail(plan.config, request, reply, error))
+    } catch (error) {
+      fail(plan.config, request, reply, error as Error)
+    }
+    return reply
+  }
+
+  reverseproxy.handler = function handler (request, reply) {
+    // onRoute puts a handler with its plan in the place of this one; what remains is the default backend
+    return run(request, reply, fallback, undefined)
+  }
+
+  const fallback = createPlan(NOTHING, 'default')
+
+  fastify.decorateReply('proxy', function proxy (this: FastifyReply, backend?: string, options?: CallOptions): FastifyReply {
+    const { config: routeConfig, url = '*' } = this.request.routeOptions
+    const plan = (routeConfig as Planned)[kPlan] ?? bare(url)
+    return run(this.request, this, backend === undefined ? plan : towards(plan, backend), options)
+  })
+
+  // Plans for reply.proxy(), made once for each route and backend that it is called with; both are few.
+  const barePlans = new Map<string, Plan>()
+  function bare (url: string): Plan {
+    let plan = barePlans.get(url)
+    if (plan === undefined) barePlans.set(url, plan = createPlan(NOTHING, url))
+    return plan
+  }
+
+  const plansTowards = new WeakMap<Plan, Map<string, Plan>>()
+  function towards (plan: Plan, backend: string): Plan {
+    if (plan.config.backend === backend) return plan
+    let plans = plansTowards.get(plan)
+    if (plans === undefined) plansTowards.set(plan, plans = new Map())
+    let found = plans.get(backend)
+    if (found === undefined) {
+      found = createPlan({ ...plan.config, backend }, plan.name)
+      // a name that does not exist may come from a request; it is not remembered
+      if (reverseproxy.registry.resolve(backend) !== undefined) plans.set(backend, found)
+    }
+    return found
+  }
+
+  /** An option object that several routes share is parsed once (the automatic HEAD route shares its GET's). */
+  const parsed = new WeakMap<object, ProxyConfig>()
+  function configOf (option: string | ProxyOptions | undefined, url: string): ProxyConfig {
+    if (option === undefined) return NOTHING
+    if (typeof option === 'string') return parseProxy(option, `route ${url}: proxy`)
+    let proxy = parsed.get(option)
+    if (proxy === undefined) parsed.set(option, proxy = parseProxy(option, `route ${url}: proxy`))
+    return proxy
+  }
+
+  fastify.addHook('onRoute', function planRoute (route: RouteOptions & { proxy?: string | ProxyOptions }) {
+    const ours = route.handler === (reverseproxy.handler as unknown)
+    if (route.proxy === undefined && !ours) return
+    const proxy = configOf(route.proxy, route.url)
+    const { bodyLimit = route.bodyLimit } = proxy
+    const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url)
+    route.config = { ...route.config, [kPlan]: plan } as NonNullable<RouteOptions['config']>
+    if (!ours) return
+    named.push({ route: plan.name, backend: proxy.backend })
+    const { handler, preParsing } = forwarding(() => plan)
+    route.handler = handler
+    // copied, not extended: the user's array may serve other routes too
+    route.preParsing = [route.preParsing ?? [], preParsing ?? []].flat() as NonNullable<RouteOptions['preParsing']>
+  })
+
+  const forwarding: DeclareTools['forwarding'] = planOf => ({
+    handler: (request, reply) => { run(request, reply, planOf(request) ?? fallback, undefined) },
+    preParsing: hideBody
+  })
+
+  fastify.addHook('onReady', function checkBackends (ready) {
+    const problems: OptionProblem[] = []
+    for (const { route, backend = config.defaultBackend } of named) {
+      if (backend === undefined) problems.push({ path: `route ${route}: proxy.backend`, rule: 'is missing, and there is no defaultBackend' })
+      else if (reverseproxy.registry.resolve(backend) === undefined) {
+        const known = reverseproxy.backends.list().map(({ name }) => name)
+        problems.push({ path: `route ${route}: proxy.backend`, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend })
+      }
+    }
+    ready(problems.length > 0 ? new OptionsError(problems) : undefined)
+  })
+
+  if (!fastify.hasConstraintStrategy(CONSTRAINT)) fastify.addConstraintStrategy(createConstraintStrategy())
+  declareRoutes(fastify, config, { forwarding })
+  if (config.defaultBackend !== undefined) declareDefault(fastify, fallback, { forwarding })
+  done()
+}
+
+/** RFC 9110 section 7.6.2: an OPTIONS that may go no further is answered here. */
+function isLastHop (request: FastifyRequest): boolean {
+  return request.raw.method === 'OPTIONS' && request.raw.headers['max-forwards'] === '0'
+}
+
+export default fp(routes, {
+  name: 'reverseproxy-routes',
+  fastify: '5.x',
+  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward']
+})

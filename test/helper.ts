@@ -1,0 +1,9 @@
+/**
+ * What tests share: scripted upstreams, raw clients, gateways, time and chance. Everything a helper opens is closed by
+ * the teardown of the test it was given.
+ */
+export * from './helper/client.ts'
+export * from './helper/gateway.ts'
+export * from './helper/messages.ts'
+export * from './helper/time.ts'
+export * from './helper/upstream.ts'
