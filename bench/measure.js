@@ -4,7 +4,7 @@
 import { start } from './processes.js'
 
 const connections = 64
-const warmUpSeconds = 3
+const warmUpSeconds = 15
 const leadIn = 0.15
 const mega = 1024 * 1024
 
@@ -56,7 +56,7 @@ const kinds = { closed: inRounds, open: inRounds, idle: holdIdle, body: passBodi
 
 async function inRounds ({ scenario, settings, subjects, load }) {
   for (const { variant, port } of subjects) {
-    const warmUp = { port, ask: scenario.ask, connections, count: settings.warmUp, seconds: warmUpSeconds }
+    const warmUp = { port, ask: scenario.ask, connections, count: Math.min(settings.warmUp, scenario.warmUp ?? Infinity), seconds: warmUpSeconds }
     await named(variant, load.call('closed', warmUp))
   }
   const samples = []

@@ -1,6 +1,6 @@
 /**
  * npm run bench, or after a build:
- *   node bench/run.js [--scenario name,…] [--rounds n] [--seconds s] [--copies n] [--paired] [--quick] [--json file] [--node-args '…']
+ *   node bench/run.js [--scenario name,…] [--rounds n] [--seconds s] [--copies n] [--paired] [--quick] [--json file] [--node-args='…']
  * Exit code 1 when a request went wrong; targets that were missed are told, not judged. See README.md beside this file.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'

@@ -41,6 +41,7 @@ export const scenarios = {
     title: 'GET, 1 MB',
     kind: 'closed',
     ask: 'megabyte',
+    warmUp: 1500,
     variants: pick('gateway', 'reply-from', 'http-proxy'),
     reference: 'reply-from',
     targets: [{ metric: 'cpu', of: 'gateway', over: 'reply-from', atMost: 1.00 }]
@@ -103,6 +104,7 @@ function pick (...names) {
  * @property {Record<string, Variant>} variants
  * @property {string} [reference] The variant with ratio 1.
  * @property {number} [copies] At most so many copies of each variant.
+ * @property {number} [warmUp] At most so many requests before the first slice.
  * @property {number} [rate] Requests per second, for `open`.
  * @property {number} [count] Connections, for `idle`.
  * @property {number} [bytes] Size of the body, for `body`.

@@ -7,6 +7,7 @@ import reverseproxy from '../index.ts'
 import { loadConfigFile } from '../lib/config-file.ts'
 import { LOG_LEVELS } from '../lib/options/schema/server.ts'
 import type { ServerConfig } from '../lib/options/server.ts'
+import { QuietLog } from './quiet-log.ts'
 import { UsageError } from './usage.ts'
 
 /** Time that running requests have after the first signal, ms. */
@@ -21,7 +22,7 @@ type Flags = Readonly<Record<string, string | boolean | undefined>>
 export async function serve (file: string, flags: Flags): Promise<undefined> {
   const { server, gateway } = await loadConfigFile(file)
   const { host, port, fastify } = withFlags(server, flags)
-  const app = Fastify(fastify)
+  const app = Fastify({ ...fastify, logController: new QuietLog() })
   try {
     await app.register(reverseproxy, gateway)
     await app.listen({ host, port, listenTextResolver: address => `fastify-reverseproxy listens on ${address}` })

@@ -1,32 +1,15 @@
 /** A target's connections: an undici pool made from the backend's options. */
 import { Pool } from 'undici'
 import type { Dispatcher } from 'undici'
+import { splitTargetUrl } from './options/target-url.ts'
+import type { TargetAddress } from './options/target-url.ts'
 import type { BackendConfig } from './types.ts'
 
-/** Where a target's URL points. */
-export interface TargetAddress {
-  /** What undici connects to. */
-  readonly origin: string
-  /** `''` or `/base`, without a slash at its end. */
-  readonly basePath: string
-  readonly socketPath: string | undefined
-}
-
-/** `http://host:port/base`, `https://…` or `unix:///path/to.sock:/base`. The URL was checked by the options. */
+/** The parts of a target's URL. @throws RangeError for what the options would have refused */
 export function addressOf (url: string): TargetAddress {
-  if (url.startsWith('unix:')) {
-    const rest = url.slice('unix:'.length).replace(/^\/\/(?=\/)/, '')
-    const colon = rest.indexOf(':')
-    const socketPath = colon < 0 ? rest : rest.slice(0, colon)
-    const basePath = colon < 0 ? '' : rest.slice(colon + 1)
-    return { origin: 'http://localhost', basePath: trimSlash(basePath), socketPath }
-  }
-  const { origin, pathname } = new URL(url)
-  return { origin, basePath: trimSlash(pathname), socketPath: undefined }
-}
-
-function trimSlash (path: string): string {
-  return path.replace(/\/+$/, '')
+  const address = splitTargetUrl(url)
+  if (typeof address === 'string') throw new RangeError(`target ${JSON.stringify(url)} ${address}`)
+  return address
 }
 
 /** Certificates are verified unless the options say otherwise; silence is measured per request, not per pool. */

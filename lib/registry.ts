@@ -4,7 +4,7 @@
  * A backend object lives as long as its name: an update replaces its configuration, its lists and its balancer, while targets
  * whose URL stays keep their pool and their counters.
  */
-import { parseBackend, parseTarget } from './options/index.ts'
+import { parseBackend, parseTarget, parseTargetPatch } from './options/index.ts'
 import { OptionsError } from './errors.ts'
 import { addressOf, createPool } from './pool.ts'
 import type { Backend, BackendConfig, Balancer, BalancerConfig, GatewayConfig, Metadata, Target, TargetConfig, TargetState } from './types.ts'
@@ -79,7 +79,8 @@ export function createRegistry (options: RegistryOptions) {
   }
 
   function existingTarget (backend: Backend, url: string): MutableTarget {
-    const target = backend.targets.find(({ id }) => id === url)
+    const wanted = addressOf(url).url
+    const target = backend.targets.find(({ id }) => id === wanted)
     if (target === undefined) throw new RangeError(`backend ${backend.name} has no target ${JSON.stringify(url)}; it has: ${backend.targets.map(({ id }) => id).join(', ') || 'none'}`)
     return target
   }
@@ -157,10 +158,9 @@ export function createRegistry (options: RegistryOptions) {
     updateTarget (name: string, url: string, changes: unknown): void {
       const backend = existing(name)
       const target = existingTarget(backend, url)
-      const { weight, maxConnections, metadata } = target
-      const current = { url, weight, metadata, active: target.state === 'active', ...(maxConnections === Infinity ? undefined : { maxConnections }) }
-      const wanted = parseTarget({ ...current, ...(changes as object), url }, `backends.${name}.targets[${backend.targets.indexOf(target)}]`)
-      applyTarget(target, wanted)
+      const { active = target.state === 'active', ...changed } = parseTargetPatch(changes, `backends.${name}.targets[${backend.targets.indexOf(target)}]`)
+      Object.assign(target, changed)
+      if (active || target.state !== 'draining') target.state = active ? 'active' : 'inactive'
       setTargets(backend, [...backend.targets])
     }
   }

@@ -108,9 +108,9 @@ const routes: FastifyPluginCallback = function routes (fastify, _options, done) 
   const parsed = new WeakMap<object, ProxyConfig>()
   function configOf (option: string | ProxyOptions | undefined, url: string): ProxyConfig {
     if (option === undefined) return NOTHING
-    if (typeof option === 'string') return parseProxy(option, `route ${url}: proxy`)
+    if (typeof option === 'string') return parseProxy(option, `route ${url}: proxy`, { routePath: url })
     let proxy = parsed.get(option)
-    if (proxy === undefined) parsed.set(option, proxy = parseProxy(option, `route ${url}: proxy`))
+    if (proxy === undefined) parsed.set(option, proxy = parseProxy(option, `route ${url}: proxy`, { routePath: url }))
     return proxy
   }
 

@@ -1,23 +1,23 @@
 /**
  * The gateway with what a production set-up turns on: balancing over three targets, header policy both ways, forwarded
- * headers, Via, request id, a deadline. `routes: n` gives n routes with a backend each.
+ * headers, Via, request id, a deadline. `routes: n` gives n routes with a backend of one target each.
  */
 import Fastify from 'fastify'
 import reverseproxy, { serverOptions } from '../../dist/index.js'
 import { options } from '../processes.js'
 import { pool, serve } from './serve.js'
 
-const backend = {
-  targets: options.targets,
+const common = {
   balancer: 'round-robin',
   pool: { connections: pool.connections, keepAliveTimeout: pool.keepAliveTimeout },
   timeout: '30s'
 }
 const names = Array.from({ length: options.routes ?? 1 }, (_, index) => `service-${index}`)
+const targetsOf = index => options.routes === undefined ? options.targets : [options.targets[index % options.targets.length]]
 
 const app = Fastify({ ...serverOptions, logger: false })
 await app.register(reverseproxy, {
-  backends: Object.fromEntries(names.map(name => [name, backend])),
+  backends: Object.fromEntries(names.map((name, index) => [name, { ...common, targets: targetsOf(index) }])),
   headers: {
     request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] },
     response: { remove: ['server', 'x-powered-by'] },

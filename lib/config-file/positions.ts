@@ -53,7 +53,10 @@ function merged (items: readonly Pair[], key: string | number, document: Documen
 }
 
 function nameOf (pair: Pair): string | undefined {
-  return isScalar(pair.key) ? String(pair.key.value) : undefined
+  if (!isScalar(pair.key)) return undefined
+  const { value } = pair.key
+  // The merge key is a symbol.
+  return typeof value === 'symbol' ? value.description : String(value)
 }
 
 function resolved (node: unknown, document: Document): unknown {

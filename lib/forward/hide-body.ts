@@ -11,6 +11,11 @@ type Done = (error: null, payload: never) => void
  * parser: for that one look they speak of no body.
  */
 export function hideBody (request: FastifyRequest, _reply: FastifyReply, payload: unknown, done: Done): void {
+  const { method } = request.raw
+  if (method === 'GET' || method === 'HEAD') {
+    done(null, payload as never)
+    return
+  }
   const own = request.headers === request.raw.headers ? undefined : request.headers
   request.headers = {
     get 'content-type' (): undefined {

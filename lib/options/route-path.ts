@@ -12,13 +12,13 @@ export function badRoutePath (path: string): string | undefined {
   if (/[?#\\\s]/.test(bare.replace(/(:[^/]+)\?$/, '$1'))) return 'must be a path only: no query, fragment, backslash or space'
   if (/\*./.test(bare) || /:[^/.-]*\*$/.test(bare)) return 'must have "*" only at its end, and not within a parameter'
   const { names } = pathShape(path)
-  if (names.includes('') || /:[^/.-]*[^/.:-]:/.test(bare)) return 'must name every parameter (":id"); write "::" for a colon'
+  if (names.includes('') || /:[^/.(:-]+:/.test(bare.replaceAll('::', ''))) return 'must name every parameter (":id"); write "::" for a colon'
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) return `must not have the parameter ":${twice}" twice`
   return expressions.map(badExpression).find(bad => bad !== undefined)
 }
 
-/** The path without the expressions of its parameters, and those expressions. */
+/** The path with `()` for the expressions of its parameters, and those expressions. */
 function scan (path: string): { bare: string, expressions: string[], closed: boolean } {
   const expressions: string[] = []
   let bare = ''
@@ -29,7 +29,9 @@ function scan (path: string): { bare: string, expressions: string[], closed: boo
     else if (character === '(') {
       if (depth++ === 0) start = index
     } else if (character === ')' && depth > 0) {
-      if (--depth === 0) expressions.push(path.slice(start, index + 1))
+      if (--depth > 0) continue
+      expressions.push(path.slice(start, index + 1))
+      bare += '()'
     } else if (depth === 0) bare += character
   }
   return { bare, expressions, closed: depth === 0 }

@@ -5,7 +5,7 @@
 import t from 'tap'
 import { chunk, get, lastChunk, post, rawClient, rawRequest, requestBytes, respond, sleep, startPair, wait, waitFor } from '../helper.ts'
 import type { HeaderLine } from '../helper.ts'
-import { OK, checkAlive, checkAllRefused, checkHealthy, checkRefused, forwarded, pick, seen } from './checks.ts'
+import { OK, checkAlive, checkAllRefused, checkHalvesDropped, checkHealthy, checkRefused, forwarded, pick, seen } from './checks.ts'
 import type { Variant } from './checks.ts'
 
 const HOST = 'Host: gateway.example\r\n'
@@ -88,7 +88,7 @@ t.test('bad chunks further on end the client connection and the upstream gets no
       t.notOk(pair.upstream.requests.slice(before).some(request => request.complete), `${label}: never a complete request`)
     }
   }
-  t.ok(await pair.upstream.drained() || pair.upstream.open === 0, 'the half requests are not left open')
+  await checkHalvesDropped(t, pair, 'the half requests')
   await checkHealthy(t, pair)
 })
 
@@ -113,7 +113,7 @@ t.test('lines ended by a bare LF are refused', async t => {
     ['the last header line', 'GET /x HTTP/1.1\r\nHost: gateway.example\n\r\n'],
     ['the empty line', 'GET /x HTTP/1.1\r\nHost: gateway.example\r\n\n'],
     ['a line that hides a length', `POST /x HTTP/1.1\r\n${HOST}X: a\nContent-Length: 50\r\n\r\n${SMUGGLED}`]
-  ], [400])
+  ], [400, 505])            // Node takes "HTTP/1.1\n" for a version
 })
 
 t.test('malformed request lines and unknown versions are refused', async t => {
@@ -331,7 +331,7 @@ t.test('a body without length over the limit is a 413 and the upstream gets no c
     const before = pair.upstream.requests.length
     const result = await rawRequest(pair.port, steps, { ms: 3000 })
     t.equal(result.status, 413, `${name}: 413`)
-    t.ok(await pair.upstream.drained(1500) || !pair.upstream.requests.slice(before).some(request => !request.complete), `${name}: the upstream's connection is dropped`)
+    await checkHalvesDropped(t, pair, name)
     t.notOk(pair.upstream.requests.slice(before).some(request => request.complete), `${name}: no complete request`)
     await checkHealthy(t, pair)
   }
@@ -500,9 +500,9 @@ t.test('Expect: 100-continue gets its 100, the body goes on, the field does not'
 
 t.test('a refusal before the body stops the upload', async t => {
   const pair = await startPair(t, OK, { gateway: { limits: { body: '1kb' } } })
-  const expecting = (target: string, lines: HeaderLine[] = []): Buffer => requestBytes('POST', target, { headers: [['Expect', '100-continue'], ['Content-Length', '1000000'], ...lines] })
+  const expecting = (target: string, lines: HeaderLine[] = [], length = 1000): Buffer => requestBytes('POST', target, { headers: [['Expect', '100-continue'], ['Content-Length', String(length)], ...lines] })
   for (const [name, bytes, status] of [
-    ['too large', expecting('/'), 413],
+    ['too large', expecting('/', [], 1_000_000), 413],
     ['a climbing path', expecting('/../x'), 400],
     ['a repeated field', expecting('/', [['Authorization', 'a'], ['Authorization', 'b']]), 400]
   ] as const) {

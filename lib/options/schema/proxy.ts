@@ -10,7 +10,7 @@ import { fn, object, regexp, size, text } from './values.ts'
 // ---- rewriting
 
 const patternRule = 'must be a regular expression as a text, in code also a RegExp'
-const pattern = (description?: string) => Type.Union([text('regex'), regexp()], { rule: patternRule, ...(description === undefined ? undefined : { description }) })
+const pattern = (description: string) => Type.Union([text('regex'), regexp()], { rule: patternRule, description })
 
 const scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean()], { rule: 'must be a text, a number, true or false' })
 
@@ -88,7 +88,7 @@ export type MatcherOption = Static<typeof matcherSchema>
 const hostForm = Type.Union([
   text('hostMatch'),
   regexp(),
-  object({ regex: pattern() })
+  object({ regex: pattern('The host matches this, in any case.') })
 ], { rule: 'must be a host name, "*.example.com", "/expression/" or { regex }' })
 export type HostMatchOption = Static<typeof hostForm>
 

@@ -7,7 +7,9 @@ import type { RouteConfig } from '../../../lib/types.ts'
 import { exact, match, present, route } from './scene.ts'
 
 function gateway (): FastifyInstance {
-  return Fastify({ routerOptions: { constraints: { [CONSTRAINT]: createConstraintStrategy() } } })
+  const app = Fastify()
+  app.addConstraintStrategy(createConstraintStrategy())
+  return app
 }
 
 function answer (app: FastifyInstance, name: string, url: string, constraint?: Partial<RequestConstraint>): void {
@@ -102,11 +104,10 @@ t.test('what is no constraint is refused', async t => {
   t.throws(() => answer(app, 'a', '/x', {}), { name: 'TypeError', message: /must be \{ test/ })
 })
 
-t.test('the strategy can be added to an instance that stands already, and printed', async t => {
-  const app = Fastify()
-  app.addConstraintStrategy(createConstraintStrategy())
+t.test('routes with a constraint can be printed', async t => {
+  const app = gateway()
   answer(app, 'a', '/x', onHeader('a'))
-  t.equal(await ask(app, '/x', { a: '1' }), 'a')
+  await app.ready()
   t.match(app.printRoutes(), /x/)
 })
 

@@ -1,0 +1,39 @@
+/** Runs the `reverseproxy` command from its sources. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Running {
+  readonly process: ChildProcess
+  /** Resolves to the first match in the output; rejects when the process ends without one. */
+  readonly until: (pattern: RegExp) => Promise<RegExpExecArray>
+  readonly finished: Promise<Finished>
+}
+
+export function start (args: readonly string[], env: Record<string, string> = {}): Running {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'cli/reverseproxy.ts', ...args], { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { output.stdout += text })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { output.stderr += text })
+  const finished = new Promise<Finished>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', code => { resolve({ code, ...output }) })
+  })
+  const until = (pattern: RegExp) => new Promise<RegExpExecArray>((resolve, reject) => {
+    const look = () => {
+      const match = pattern.exec(output.stdout)
+      if (match !== null) resolve(match)
+    }
+    child.stdout.on('data', look)
+    look()
+    finished.then(() => { reject(new Error(`ended without ${pattern}: ${output.stdout}${output.stderr}`)) }, reject)
+  })
+  return { process: child, until, finished }
+}

@@ -1,0 +1,93 @@
+/** The commands that do not serve: `check`, `routes`, `schema`, and wrong usage. */
+import t, { type Test } from 'tap'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from '../../cli/run.ts'
+import { start } from './command.ts'
+
+const folder = t.testdir({
+  'good.yaml': [
+    'backends: { users: http://127.0.0.1:4001, orders: [http://127.0.0.1:4002] }',
+    'defaultBackend: users',
+    'routes:',
+    '  - { name: orders, path: /api/orders/*, methods: [GET, POST], proxy: { backend: orders, rewrite: { stripPrefix: /api } } }',
+    '  - { path: /v2, host: "*.example.com", headers: { x-v: { not: "1" } }, proxy: {} }'
+  ].join('\n'),
+  'bad.yaml': 'backends:\n  users: http://a\n  orders:\n    targets: [{ url: http://b, weight: -1 }]\ndefaultBackend: user\n'
+})
+const good = join(folder, 'good.yaml')
+const bad = join(folder, 'bad.yaml')
+
+/** What a command line prints and ends with, without a process of its own. */
+async function command (t: Test, ...args: readonly string[]) {
+  const capture = (stream: NodeJS.WriteStream) => t.capture(stream, 'write', () => true)
+  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)]
+  const code = await run(args)
+  const [out = '', err = ''] = [stdout, stderr].map(calls => calls().map(({ args: [text] }) => String(text)).join(''))
+  stdout.restore()
+  stderr.restore()
+  return { code, stdout: out, stderr: err }
+}
+
+t.test('the command is a program with an exit code', async (t) => {
+  t.match(await start(['check', bad]).finished, { code: 1, stdout: '', stderr: /2 wrong options/ })
+})
+
+t.test('check says OK and ends with 0', async (t) => {
+  t.same(await command(t, 'check', good), { code: 0, stdout: `${good}: OK (2 backends, 2 routes)\n`, stderr: '' })
+})
+
+t.test('check lists everything that is wrong with place, path, rule and value, and ends with 1', async (t) => {
+  const { code, stdout, stderr } = await command(t, 'check', bad)
+  t.equal(code, 1)
+  t.equal(stdout, '')
+  t.same(stderr.split('\n'), [
+    `${bad}: 2 wrong options`,
+    'bad.yaml:4:32  backends.orders.targets[0].weight: must be a number of 0 or more (got -1)',
+    'bad.yaml:5:1  defaultBackend: must be the name of a backend; known are users, orders; did you mean "users"? (got "user")',
+    ''
+  ])
+})
+
+t.test('check of a file that is not there ends with 1', async (t) => {
+  t.match(await command(t, 'check', join(folder, 'none.yaml')), { code: 1, stderr: /no such file/ })
+})
+
+t.test('routes prints an aligned table', async (t) => {
+  const { code, stdout } = await command(t, 'routes', good)
+  t.equal(code, 0)
+  t.same(stdout.split('\n'), [
+    'NAME       METHODS   PATH           CONDITIONS                                 BACKEND  REWRITE',
+    'orders     GET,POST  /api/orders/*                                             orders   strip /api',
+    '/v2        any       /v2            host *.example.com and header x-v not = 1  users',
+    '(default)  any       /*                                                        users',
+    ''
+  ])
+})
+
+t.test('schema prints the JSON Schema', async (t) => {
+  const { code, stdout } = await command(t, 'schema')
+  t.equal(code, 0)
+  t.match(JSON.parse(stdout), { $schema: 'http://json-schema.org/draft-07/schema#', type: 'object', properties: { backends: {}, routes: {}, server: {} } })
+})
+
+t.test('help and version are printed', async (t) => {
+  t.match(await command(t, '--help'), { code: 0, stdout: /^Usage: reverseproxy <command>/ })
+  t.match(await command(t), { code: 0, stdout: /^Usage/ })
+  t.match(await command(t, 'check', '--help'), { code: 0, stdout: /^Usage/ })
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  t.same(await command(t, '--version'), { code: 0, stdout: `${version}\n`, stderr: '' })
+})
+
+t.test('wrong usage ends with 2 and says what is wrong', async (t) => {
+  const usages: ReadonlyArray<readonly [args: string[], message: RegExp]> = [
+    [['chek', good], /there is no command "chek"; did you mean "check"\?/],
+    [['check'], /check needs a file/],
+    [['check', good, bad], /does not know what to do with/],
+    [['check', '--port', '1', good], /Unknown option '--port'/],
+    [['serve', good, '--prot', '1'], /Unknown option '--prot'/],
+    [['serve', good, '--port', '70000'], /--port must be a port/],
+    [['serve', good, '--log-level', 'loud'], /--log-level must be one of/]
+  ]
+  for (const [args, message] of usages) t.match(await command(t, ...args), { code: 2, stdout: '', stderr: message }, args.join(' '))
+})
