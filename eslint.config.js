@@ -1,6 +1,6 @@
 import neostandard from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'coverage'] }),
-  { rules: { '@typescript-eslint/no-explicit-any': 'error' } }
+  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'coverage', 'bench/results'] }),
+  { files: ['**/*.ts'], rules: { '@typescript-eslint/no-explicit-any': 'error' } }
 ]

@@ -27,7 +27,7 @@ const { values } = parseArgs({
 /** @type {import('./measure.js').Settings} */
 const settings = {
   rounds: Number(values.rounds ?? (values.quick ? 3 : 5)),
-  seconds: Number(values.seconds ?? (values.quick ? 0.5 : 1.2)),
+  seconds: Number(values.seconds ?? (values.quick ? 0.5 : 1)),
   warmUp: values.quick ? 5_000 : 25_000,
   copies: values.copies !== undefined ? Number(values.copies) : values.quick ? 1 : undefined,
   paired: values.paired,

@@ -1,17 +1,14 @@
 /**
  * `reverseproxy serve`: the gateway of a file, until a signal ends it.
  */
-import closeWithGrace from 'close-with-grace'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import reverseproxy from '../index.ts'
 import { loadConfigFile } from '../lib/config-file.ts'
 import { LOG_LEVELS } from '../lib/options/schema/server.ts'
 import type { ServerConfig } from '../lib/options/server.ts'
+import { prepareDrain } from './drain.ts'
 import { QuietLog } from './quiet-log.ts'
 import { UsageError } from './usage.ts'
-
-/** Time that running requests have after the first signal, ms. */
-const GRACE = 30_000
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
 
@@ -23,6 +20,7 @@ export async function serve (file: string, flags: Flags): Promise<undefined> {
   const { server, gateway } = await loadConfigFile(file)
   const { host, port, fastify } = withFlags(server, flags)
   const app = Fastify({ ...fastify, logController: new QuietLog() })
+  const drainOnSignal = prepareDrain(app)
   try {
     await app.register(reverseproxy, gateway)
     await app.listen({ host, port, listenTextResolver: address => `fastify-reverseproxy listens on ${address}` })
@@ -30,7 +28,7 @@ export async function serve (file: string, flags: Flags): Promise<undefined> {
     await app.close()
     throw error
   }
-  drainOnSignal(app)
+  drainOnSignal()
 }
 
 function withFlags (server: ServerConfig, { port, host, 'log-level': level }: Flags): ServerConfig {
@@ -41,18 +39,4 @@ function withFlags (server: ServerConfig, { port, host, 'log-level': level }: Fl
     port: typeof port === 'string' ? Number(port) : server.port,
     fastify: typeof level === 'string' ? { ...server.fastify, logger: { level } } : server.fastify
   }
-}
-
-function drainOnSignal (app: FastifyInstance): void {
-  const { log } = app
-  closeWithGrace({
-    delay: GRACE,
-    logger: { error: message => { log.error(message) } },
-    // Nobody waits for an empty event loop here: only a signal or a fault ends the process.
-    skip: ['beforeExit']
-  }, async ({ signal, err }) => {
-    if (err !== undefined) log.fatal(err, 'ending after a fault')
-    else log.info(`${signal ?? 'close'}: no new requests; finishing what runs`)
-    await app.close()
-  })
 }

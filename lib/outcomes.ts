@@ -53,4 +53,3 @@ export function translateError (error: Error, sent: boolean): Error {
 function translateBreak (error: Error, cause: { cause: Error }): Error {
   return error.message === 'bad response' || error.message === 'bad upgrade' ? new BadResponseError(cause) : new ResetError(cause)
 }
-

@@ -228,7 +228,8 @@ function setTargets (backend: MutableBackend, targets: readonly Target[]): void 
 
 /** The pool of a target, made when it is first needed. */
 export function dispatcherOf (target: Target, backend: Backend): NonNullable<Target['dispatcher']> {
-  return target.dispatcher ??= createPool(target.id, backend.config)
+  target.dispatcher ??= createPool(target.id, backend.config)
+  return target.dispatcher
 }
 
 /** Resolves when the last request of a target has finished and its pool is closed. */

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
+import type { BackendDefaults } from './options/index.ts'
 
 // ---------------------------------------------------------------- outcomes
 
@@ -268,6 +269,8 @@ export interface RouteConfig {
 /** The whole of the gateway's options: parsed, copied, defaulted, deep-frozen. */
 export interface GatewayConfig {
   readonly backends: Readonly<Record<string, BackendConfig>>
+  /** What a backend that is added at run time starts from. */
+  readonly backendDefaults: BackendDefaults
   readonly defaultBackend: string | undefined
   readonly headers: HeaderRules
   readonly forwarded: ForwardedConfig

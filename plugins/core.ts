@@ -5,7 +5,7 @@
  * once, when the server is ready. Each other slot has one owner, named in its docblock.
  */
 import fp from 'fastify-plugin'
-import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { createDeadlines, systemClock } from '../lib/deadlines.ts'
 import type { Clock, Deadlines } from '../lib/deadlines.ts'
 import type { Call, Gate, GatewayConfig, Layer, RequestRecord, Send } from '../lib/types.ts'
@@ -52,7 +52,7 @@ export interface CoreOptions {
   clock?: Clock
 }
 
-const core: FastifyPluginCallback<CoreOptions> = function core (fastify, options, done) {
+const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, options) {
   const { config, clock = systemClock } = options
   const deadlines = createDeadlines(clock)
   const layers = new Map<LayerName, Layer>()
@@ -81,7 +81,6 @@ const core: FastifyPluginCallback<CoreOptions> = function core (fastify, options
     deadlines.close()
     closed()
   })
-  done()
 }
 
 function compose (layers: ReadonlyMap<LayerName, Layer>, innermost: Send): Send {

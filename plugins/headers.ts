@@ -4,7 +4,7 @@
  * `modifyRequest` hook changes about the call.
  */
 import fp from 'fastify-plugin'
-import type { FastifyPluginCallback } from 'fastify'
+import type { FastifyPluginAsync } from 'fastify'
 import { bagOfList } from '../lib/headers/bag.ts'
 import { compilePolicies } from '../lib/headers/policies.ts'
 import { guarded } from '../lib/routes/plan.ts'
@@ -18,7 +18,7 @@ declare module './core.ts' {
   }
 }
 
-const headers: FastifyPluginCallback = function headers (fastify, _options, done) {
+const headers: FastifyPluginAsync = async function headers (fastify) {
   const { reverseproxy } = fastify
   // Keyed by the configurations, which are frozen: a backend that is updated at run time has a new one.
   const compiled = new WeakMap<ProxyConfig, WeakMap<BackendConfig, HeaderPolicies>>()
@@ -46,7 +46,6 @@ const headers: FastifyPluginCallback = function headers (fastify, _options, done
 
   reverseproxy.policiesOf = policiesOf
   reverseproxy.layer('headers', layer)
-  done()
 }
 
 /** The headers of `reply.proxy()`. */

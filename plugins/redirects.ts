@@ -5,12 +5,12 @@
  * body that is gone) goes to the client as it is.
  */
 import fp from 'fastify-plugin'
-import type { FastifyPluginCallback } from 'fastify'
+import type { FastifyPluginAsync } from 'fastify'
 import { TooManyRedirectsError } from '../lib/errors.ts'
 import { resolveRedirect } from '../lib/redirects.ts'
 import type { Call, Layer, Send } from '../lib/types.ts'
 
-const redirects: FastifyPluginCallback = function redirects (fastify, _options, done) {
+const redirects: FastifyPluginAsync = async function redirects (fastify) {
   const { reverseproxy } = fastify
 
   const layer: Layer = next => function followRedirects (call) {
@@ -32,7 +32,6 @@ const redirects: FastifyPluginCallback = function redirects (fastify, _options, 
   }
 
   reverseproxy.layer('redirects', layer)
-  done()
 }
 
 export default fp(redirects, { name: 'reverseproxy-redirects', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends'] })

@@ -6,7 +6,7 @@
  * (route, backend) and the reply.
  */
 import fp from 'fastify-plugin'
-import type { FastifyPluginCallback, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { OptionsError } from '../lib/errors.ts'
 import { hideBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
@@ -48,7 +48,7 @@ const kPlan = Symbol('reverseproxy.plan')
 
 interface Planned { [kPlan]?: Plan }
 
-const routes: FastifyPluginCallback = function routes (fastify, _options, done) {
+const routes: FastifyPluginAsync = async function routes (fastify) {
   const { reverseproxy } = fastify
   const { config, clock, deadlines } = reverseproxy
   const createCall = createCalls({ config, resolve: reverseproxy.registry.resolve, now: clock.now })
@@ -149,7 +149,6 @@ const routes: FastifyPluginCallback = function routes (fastify, _options, done) 
   if (!fastify.hasConstraintStrategy(CONSTRAINT)) fastify.addConstraintStrategy(createConstraintStrategy())
   declareRoutes(fastify, config, { forwarding })
   if (config.defaultBackend !== undefined) declareDefault(fastify, fallback, { forwarding })
-  done()
 }
 
 /** RFC 9110 section 7.6.2: an OPTIONS that may go no further is answered here. */

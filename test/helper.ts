@@ -2,6 +2,7 @@
  * What tests share: scripted upstreams, raw clients, gateways, time and chance. Everything a helper opens is closed by
  * the teardown of the test it was given.
  */
+export * from './helper/certificate.ts'
 export * from './helper/client.ts'
 export * from './helper/gateway.ts'
 export * from './helper/messages.ts'

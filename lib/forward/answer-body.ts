@@ -18,6 +18,8 @@ export class AnswerBody extends Readable {
   constructor (source: BodySource) {
     super({ highWaterMark: 65_536 })
     this.#source = source
+    // A body that breaks while nobody reads it is no reason to end the process.
+    this.on('error', () => {})
   }
 
   override _read (): void {

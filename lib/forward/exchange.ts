@@ -10,6 +10,7 @@ import type { Answer, Attempt, Call, Target } from '../types.ts'
 import { AbortedError, BadResponseError, TimeoutError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
 import { fixEncoding } from '../headers/response.ts'
+import { isEmpty } from '../is-empty.ts'
 import { AnswerBody } from './answer-body.ts'
 import { unwatch } from './connection.ts'
 import type { Cancelable } from './connection.ts'
@@ -122,10 +123,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 
   onResponseEnd (_controller: Dispatcher.DispatchController, trailers: Record<string, string | string[]>): void {
     this.#ended = true
-    for (const _ in trailers) {
-      this.trailers = trailers
-      break
-    }
+    if (!isEmpty(trailers)) this.trailers = trailers
     this.#finish()
     if (this.#stream !== undefined) this.#endStream(this.#stream)
   }

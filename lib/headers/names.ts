@@ -40,7 +40,7 @@ export function isToken (name: string): boolean {
 }
 
 /** Visible characters, space, tab and obs-text (RFC 9110 section 5.5): no CR, LF, NUL or other control. */
-// eslint-disable-next-line no-control-regex
+
 const FORBIDDEN_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 
 export function isHeaderValue (value: string): boolean {

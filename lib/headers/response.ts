@@ -48,7 +48,8 @@ function addValues (name: string, values: readonly HeaderValue[], own: boolean, 
     const text = typeof value === 'string' ? value : value(request)
     if (text === undefined) continue
     if (!isHeaderValue(text)) throw new InvalidHeaderError({ cause: new Error(`response header ${name}`) })
-    const present = first ? undefined : reply.getHeader(name)
+    const present = first || name === 'set-cookie' ? undefined : reply.getHeader(name)
+    // Fastify adds to Set-Cookie by itself, and replaces everything else
     reply.header(name, present === undefined ? text : [present, text].flat().map(String))
     first = false
   }

@@ -11,7 +11,8 @@ export function isPeerTrusted (request: FastifyRequest): boolean {
   if (request.ips === undefined) return false
   const socket = request.raw.socket as typeof request.raw.socket & { [kTrusted]?: boolean }
   if (socket == null) return false
-  return socket[kTrusted] ??= askFastify(request)
+  socket[kTrusted] ??= askFastify(request)
+  return socket[kTrusted]
 }
 
 function askFastify (request: FastifyRequest): boolean {

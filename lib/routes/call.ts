@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
 import { BadPathError, BadRequestError, TargetTooLongError, UnknownBackendError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
+import { isEmpty } from '../is-empty.ts'
 import { guarded } from './plan.ts'
 import type { Plan } from './plan.ts'
 import type { Backend, Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
@@ -66,8 +67,7 @@ function unknownBackend (name: string | undefined): Error {
 function timeoutsOf (backend: Backend, proxy: Call['plan'], options: CallOptions | undefined): Timeouts {
   const ofBackend = backend.config.timeout
   if (options?.timeout !== undefined) return { ...ofBackend, ...proxy.timeout, ...options.timeout }
-  for (const _ in proxy.timeout) return { ...ofBackend, ...proxy.timeout }
-  return ofBackend
+  return isEmpty(proxy.timeout) ? ofBackend : { ...ofBackend, ...proxy.timeout }
 }
 
 function checkMethod (method: string): string {

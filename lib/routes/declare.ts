@@ -41,4 +41,3 @@ export function declareDefault (fastify: FastifyInstance, plan: Plan, { forwardi
 function allowMethod (fastify: FastifyInstance, method: string): void {
   if (!fastify.supportedMethods.includes(method)) fastify.addHttpMethod(method, { hasBody: true })
 }
-

@@ -93,10 +93,15 @@ function setReason (reply: FastifyReply, reason: string): void {
 async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig['modifyResponse']>): Promise<void> {
   const { request, reply } = call
   let replaced: ResponseDraft['body'] | undefined
+  let taken = false
   const draft: ResponseDraft = {
     status: answer.status,
     headers: bagOfReply(reply),
-    get body () { return replaced === undefined ? answer.body : replaced },
+    get body () {
+      if (replaced !== undefined) return replaced
+      taken = true
+      return answer.body
+    },
     set body (body) { replaced = body }
   }
   await hook(draft, request, reply)
@@ -109,7 +114,8 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
     send(reply, answer, call.method)
     return
   }
-  if (replaced !== answer.body) answer.discard()
+  // a hook that has taken the backend's body may be reading it into its own
+  if (!taken) answer.discard()
   reply.removeHeader('content-length').removeHeader('content-encoding')
   reply.send(replaced ?? empty())
 }

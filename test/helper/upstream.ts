@@ -83,8 +83,8 @@ export interface RawUpstream {
   readonly malformed: string[]
   /** Changes the script for the requests to come. */
   answer (script: Script, at?: ScriptMoment): void
-  /** Waits until no connection is open. */
-  drained (ms?: number): Promise<boolean>
+  /** Waits until every connection is closed that carried one of the requests (default: all requests so far). */
+  dropped (requests?: readonly RecordedRequest[], ms?: number): Promise<boolean>
   /** Stops listening and resets what is open, before the teardown does; with `listen` it can come back. */
   stop (): Promise<void>
   /** Listens again on the same port. */
@@ -176,7 +176,7 @@ export async function rawUpstream (t: TestLike, script: Script, options: RawUpst
       current = next
       moment = at
     },
-    async drained (ms) { return await waitFor(() => sockets.every((_socket, index) => closedAt[index] !== undefined), ms) },
+    async dropped (which = [...requests], ms) { return await waitFor(() => which.every(({ connection }) => closedAt[connection] !== undefined), ms) },
     stop,
     listen
   }
@@ -200,12 +200,21 @@ export async function httpUpstream (t: TestLike, handler: RequestListener): Prom
   return { port, url: `http://127.0.0.1:${port}`, server }
 }
 
-/** A port on which nothing listens (it was free a moment ago). */
+/**
+ * A port on which nothing listens. It lies below the range from which port 0 is served, so that no server of the test
+ * (the gateway itself, say) can be given it a moment later.
+ */
 export async function closedPort (): Promise<number> {
-  const server = createServer()
-  const port = await listenOn(server, 0)
-  await new Promise(resolve => { server.close(resolve) })
-  return port
+  for (;;) {
+    const server = createServer()
+    try {
+      const port = await listenOn(server, 20_000 + Math.floor(Math.random() * 10_000))
+      await new Promise(resolve => { server.close(resolve) })
+      return port
+    } catch {
+      // taken: try another
+    }
+  }
 }
 
 async function listenOn (server: Server, port: number): Promise<number> {

@@ -96,6 +96,6 @@ export async function seen (pair: Pair, count: number, ms?: number): Promise<boo
 
 /** No connection stays open at the upstream on which a request was begun and not finished. */
 export async function checkHalvesDropped (t: Test, pair: Pair, name: string): Promise<void> {
-  const halves = pair.upstream.requests.filter(request => !request.complete).map(request => request.connection)
-  t.ok(await waitFor(() => halves.every(connection => pair.upstream.closedAt[connection] !== undefined), 2000), `${name}: the upstream's connection is dropped`)
+  const halves = pair.upstream.requests.filter(request => !request.complete)
+  t.ok(await pair.upstream.dropped(halves, 2000), `${name}: the upstream's connection is dropped`)
 }

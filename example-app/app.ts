@@ -1,0 +1,38 @@
+/**
+ * `npm start`: the backends and the gateway in one process. Ctrl-C ends it when running requests are done.
+ */
+import closeWithGrace from 'close-with-grace'
+import { startBackends } from './backends.ts'
+import { buildGateway } from './gateway.ts'
+
+const backends = await startBackends()
+const { app, address } = await buildGateway({ ...process.env, ...backends.urls })
+const url = await app.listen(address)
+
+closeWithGrace({ delay: 10_000 }, async ({ err }) => {
+  if (err !== undefined) app.log.error(err)
+  await app.close()
+  await backends.close()
+})
+
+console.log(`The gateway listens on ${url}. Try:
+
+  # two targets take turns, two to one: look at x-served-by
+  curl -i ${url}/api/users
+  curl ${url}/api/users/2
+  curl ${url}/api/users/1/orders
+
+  # a header, a host: other routes
+  curl ${url}/api/products
+  curl -H 'x-api-version: 2' ${url}/api/products
+  curl -H 'host: shop.example.com' ${url}/products
+
+  # bodies go through byte for byte
+  curl -i -X POST -H 'content-type: application/json' -d '{"userId":3,"productId":11}' ${url}/api/orders
+
+  # code: gateway.ts
+  curl -H 'x-user-id: 3' ${url}/api/me
+  curl -i ${url}/api/cached/products
+  curl ${url}/backends
+
+Ctrl-C ends it.`)

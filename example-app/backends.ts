@@ -1,0 +1,84 @@
+/**
+ * Three small services for the gateway to stand in front of: users (two copies), orders and products.
+ * Every answer says who gave it: `x-served-by`.
+ */
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import type { AddressInfo } from 'node:net'
+
+const USERS = [
+  { id: 1, name: 'Ada Lovelace', email: 'ada@example.com', bossId: null },
+  { id: 2, name: 'Grace Hopper', email: 'grace@example.com', bossId: 1 },
+  { id: 3, name: 'Alan Turing', email: 'alan@example.com', bossId: 1 }
+]
+
+const PRODUCTS = [
+  { id: 10, name: 'Keyboard', price: 79, currency: 'EUR' },
+  { id: 11, name: 'Monitor', price: 249, currency: 'EUR' }
+]
+
+interface Order { id: number, userId: number, productId: number, status: string }
+
+function users (app: FastifyInstance): void {
+  app.get('/users', async () => USERS)
+  app.get<{ Params: { id: number } }>('/users/:id', { schema: ID }, async (request, reply) => {
+    return USERS.find(({ id }) => id === request.params.id) ?? reply.code(404).send({ message: 'no such user' })
+  })
+}
+
+function orders (app: FastifyInstance): void {
+  const all: Order[] = [
+    { id: 100, userId: 1, productId: 11, status: 'shipped' },
+    { id: 101, userId: 2, productId: 10, status: 'open' },
+    { id: 102, userId: 1, productId: 10, status: 'open' }
+  ]
+  app.get<{ Querystring: { user?: string } }>('/orders', async ({ query: { user } }) => {
+    return { items: all.filter(({ userId }) => user === undefined || userId === Number(user)) }
+  })
+  app.post<{ Body: Pick<Order, 'userId' | 'productId'> }>('/orders', { schema: { body: NEW_ORDER } }, async (request, reply) => {
+    const order = { id: 100 + all.length, ...request.body, status: 'open' }
+    all.push(order)
+    return reply.code(201).send({ ...order, source: request.headers['x-source'] })
+  })
+}
+
+function products (app: FastifyInstance): void {
+  app.get('/products', async () => PRODUCTS)
+  app.get('/v2/products', async () => ({ items: PRODUCTS, total: PRODUCTS.length }))
+}
+
+const ID = { params: { type: 'object', properties: { id: { type: 'integer' } } } }
+const NEW_ORDER = { type: 'object', required: ['userId', 'productId'], properties: { userId: { type: 'integer' }, productId: { type: 'integer' } } }
+
+/** Name of each server, its routes and its usual port; `USERS_A_PORT` and so on say another one, 0 takes a free one. */
+const SERVERS = [
+  ['users-a', users, 4001],
+  ['users-b', users, 4002],
+  ['orders', orders, 4003],
+  ['products', products, 4004]
+] as const
+
+export interface Backends {
+  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`. */
+  readonly urls: Readonly<Record<string, string>>
+  close (): Promise<void>
+}
+
+/** Starts all four on 127.0.0.1. */
+export async function startBackends (env: NodeJS.ProcessEnv = process.env): Promise<Backends> {
+  const apps: FastifyInstance[] = []
+  const urls: Record<string, string> = {}
+  for (const [name, service, usualPort] of SERVERS) {
+    const variable = name.toUpperCase().replace('-', '_')
+    const app = Fastify()
+    app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'x-served-by': name, 'x-powered-by': 'fastify' }) })
+    service(app)
+    await app.listen({ host: '127.0.0.1', port: Number(env[`${variable}_PORT`] ?? usualPort) })
+    apps.push(app)
+    urls[variable] = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+  }
+  return {
+    urls,
+    async close () { await Promise.all(apps.map(app => app.close())) }
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The gateway: what `gateway.yaml` says, and three routes that need code.
+ */
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { fileURLToPath } from 'node:url'
+import reverseproxy from '../index.ts'
+import { loadConfigFile } from '../lib/config-file.ts'
+
+const FILE = fileURLToPath(new URL('gateway.yaml', import.meta.url))
+
+export interface Gateway {
+  readonly app: FastifyInstance
+  /** Where the file wants it to listen. */
+  readonly address: { readonly host: string, readonly port: number }
+}
+
+/** Makes the gateway without listening. `env` fills in the `${…}` of the file. */
+export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promise<Gateway> {
+  const { server: { host, port, fastify }, gateway } = await loadConfigFile(FILE, env)
+  const app = Fastify(fastify)
+  await app.register(reverseproxy, gateway)
+
+  // Forwarding from inside a handler: whose data it is decides where the request goes.
+  app.get('/api/me', async (request, reply) => {
+    const user = request.headers['x-user-id']
+    if (typeof user !== 'string') return reply.code(401).send({ message: 'who are you? Send x-user-id' })
+    return reply.proxy('users', { path: `/users/${encodeURIComponent(user)}`, headers: { 'x-user-id': undefined } })
+  })
+
+  // A route with its own changes: what the backend gets, and what the client gets.
+  app.get('/api/cached/products', {
+    proxy: {
+      backend: 'products',
+      rewrite: { stripPrefix: '/api/cached' },
+      modifyRequest (draft) {
+        draft.headers.set('accept-language', 'en')
+      },
+      modifyResponse (draft) {
+        if (draft.status === 200) draft.headers.set('cache-control', 'public, max-age=60')
+      }
+    }
+  }, app.reverseproxy.handler)
+
+  // What the gateway knows about its backends.
+  app.get('/backends', async () => app.reverseproxy.backends.list())
+
+  return { app, address: { host, port } }
+}

@@ -1,0 +1,86 @@
+/** The example: it starts, every curl line it prints does what it says, and it ends when told to. */
+import t, { type Test } from 'tap'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { loadConfigFile } from '../lib/config-file.ts'
+import { startBackends } from '../example-app/backends.ts'
+import { buildGateway } from '../example-app/gateway.ts'
+import { curl, ROOT, runScript } from './helper-readme.ts'
+import type { CurlAnswer } from './helper-readme.ts'
+
+const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0' }
+
+type Check = (t: Test, answer: CurlAnswer, again: () => Promise<CurlAnswer>) => void | Promise<void>
+
+const served = ({ headers }: CurlAnswer) => headers['x-served-by']
+const json = ({ body }: CurlAnswer) => JSON.parse(body) as unknown
+
+/** What each printed line must come to; the address stands as URL. */
+const CHECKS: Record<string, Check> = {
+  'curl -i URL/api/users': async (t, answer, again) => {
+    t.match(json(answer), [{ id: 1, name: 'Ada Lovelace' }, { id: 2 }, { id: 3 }])
+    t.match(answer.headers, { 'x-gateway': 'example', 'x-powered-by': undefined }, 'the file\'s header rules')
+    const names = [answer, await again(), await again(), await again(), await again(), await again()].map(served)
+    t.equal(names.filter(name => name === 'users-a').length, 4, 'two of three')
+    t.equal(names.filter(name => name === 'users-b').length, 2, 'one of three')
+  },
+  'curl URL/api/users/2': (t, answer) => { t.match(json(answer), { id: 2, name: 'Grace Hopper' }) },
+  'curl URL/api/users/1/orders': (t, answer) => {
+    t.equal(served(answer), 'orders')
+    t.match(json(answer), { items: [{ id: 100, userId: 1 }, { id: 102, userId: 1 }] })
+    t.equal((json(answer) as { items: unknown[] }).items.length, 2)
+  },
+  'curl URL/api/products': (t, answer) => { t.match(json(answer), [{ id: 10 }, { id: 11 }]) },
+  "curl -H 'x-api-version: 2' URL/api/products": (t, answer) => { t.match(json(answer), { total: 2, items: [{ id: 10 }, { id: 11 }] }) },
+  "curl -H 'host: shop.example.com' URL/products": (t, answer) => { t.equal(served(answer), 'products') },
+  "curl -i -X POST -H 'content-type: application/json' -d '{\"userId\":3,\"productId\":11}' URL/api/orders": (t, answer) => {
+    t.equal(answer.status, 201)
+    t.match(json(answer), { id: 103, userId: 3, productId: 11, status: 'open', source: 'example' })
+  },
+  "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.match(json(answer), { id: 3, name: 'Alan Turing' }) },
+  'curl -i URL/api/cached/products': (t, answer) => {
+    t.match(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
+  },
+  'curl URL/backends': (t, answer) => {
+    t.match(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }])
+  }
+}
+
+t.test('npm start runs the example', async (t) => {
+  const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  t.equal(scripts['start'], 'tsx example-app/app.ts')
+})
+
+t.test('every line it prints does what it says, and SIGTERM ends it', async (t) => {
+  const app = runScript(t, ['example-app/app.ts'], { env: FREE_PORTS })
+  await app.until(/Ctrl-C ends it/)
+  const [, url = ''] = /listens on (\S+)\. Try/.exec(app.output()) ?? []
+  const lines = app.output().split('\n').map(line => line.trim()).filter(line => line.startsWith('curl'))
+  t.same(lines.map(line => line.replace(url, 'URL')), Object.keys(CHECKS), 'each line has its check')
+  for (const line of lines) {
+    await t.test(line.replace(url, 'URL'), async (t) => {
+      const answer = await curl(line)
+      t.ok(answer.status < 300, `status ${answer.status}`)
+      await CHECKS[line.replace(url, 'URL')]?.(t, answer, async () => curl(line))
+    })
+  }
+  t.match(await curl(`curl ${url}/api/me`), { status: 401 }, 'without a user')
+  t.match(await curl(`curl ${url}/nothing`), { status: 404 }, 'no route')
+  t.equal(await app.stop('SIGTERM'), 0)
+})
+
+t.test('the usual addresses', async (t) => {
+  const { server, config } = await loadConfigFile(join(ROOT, 'example-app/gateway.yaml'), {})
+  t.equal(server.port, 8080)
+  t.same(Object.values(config.backends).flatMap(({ targets }) => targets.map(({ url }) => url)), [4001, 4002, 4003, 4004].map(port => `http://127.0.0.1:${port}`))
+})
+
+t.test('the gateway can be built without listening', async (t) => {
+  const backends = await startBackends(FREE_PORTS)
+  t.teardown(() => backends.close())
+  const { app, address } = await buildGateway({ ...backends.urls, PORT: '0' })
+  t.teardown(() => app.close())
+  t.equal(address.port, 0)
+  t.match((await app.inject('/api/users/3')).json(), { name: 'Alan Turing' })
+  t.match((await app.inject('/api/users/9')).json(), { message: 'no such user' }, 'a backend\'s own 404')
+})
