@@ -6,7 +6,7 @@ import reverseproxy from '../index.ts'
 import { loadConfigFile } from '../lib/config-file.ts'
 import { LOG_LEVELS } from '../lib/options/schema/server.ts'
 import type { ServerConfig } from '../lib/options/server.ts'
-import { prepareDrain } from './drain.ts'
+import { drainOnSignal } from './drain.ts'
 import { QuietLog } from './quiet-log.ts'
 import { UsageError } from './usage.ts'
 
@@ -20,7 +20,6 @@ export async function serve (file: string, flags: Flags): Promise<undefined> {
   const { server, gateway } = await loadConfigFile(file)
   const { host, port, fastify } = withFlags(server, flags)
   const app = Fastify({ ...fastify, logController: new QuietLog() })
-  const drainOnSignal = prepareDrain(app)
   try {
     await app.register(reverseproxy, gateway)
     await app.listen({ host, port, listenTextResolver: address => `fastify-reverseproxy listens on ${address}` })
@@ -28,7 +27,7 @@ export async function serve (file: string, flags: Flags): Promise<undefined> {
     await app.close()
     throw error
   }
-  drainOnSignal()
+  drainOnSignal(app)
 }
 
 function withFlags (server: ServerConfig, { port, host, 'log-level': level }: Flags): ServerConfig {

@@ -22,6 +22,8 @@ export const TooManyHeadersError = createError('RP_ERR_TOO_MANY_HEADERS', 'The r
 export const ExpectationError = createError('RP_ERR_EXPECTATION_FAILED', 'The expectation cannot be met', 417)
 /** A transfer coding other than `chunked` (RFC 9112 section 6.1). */
 export const TransferCodingError = createError('RP_ERR_TRANSFER_CODING', 'The transfer coding is not supported', 501)
+/** A protocol version that is not spoken here (RFC 9110 section 15.6.6). */
+export const VersionError = createError('RP_ERR_HTTP_VERSION', 'The HTTP version is not supported', 505)
 /** The backend refused the connection, could not be resolved, or failed its TLS checks. */
 export const ConnectError = createError('RP_ERR_CONNECT', 'The backend could not be reached', 502)
 /** The connection to the backend broke before its answer began. */

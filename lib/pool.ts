@@ -1,5 +1,5 @@
 /** A target's connections: an undici pool made from the backend's options. */
-import { Pool } from 'undici'
+import { buildConnector, Pool } from 'undici'
 import type { Dispatcher } from 'undici'
 import { splitTargetUrl } from './options/target-url.ts'
 import type { TargetAddress } from './options/target-url.ts'
@@ -23,14 +23,33 @@ export function createPool (url: string, config: BackendConfig): Dispatcher {
     keepAliveMaxTimeout: pool.keepAliveMaxTimeout,
     maxHeaderSize: pool.maxHeaderSize,
     allowH2: config.http2,
-    connect: {
+    connect: strict(buildConnector({
       timeout: timeout.connect,
+      allowH2: config.http2,
       rejectUnauthorized: tls.rejectUnauthorized,
       ...(tls.ca === undefined ? undefined : { ca: tls.ca as string | string[] }),
       ...(tls.cert === undefined ? undefined : { cert: tls.cert }),
       ...(tls.key === undefined ? undefined : { key: tls.key }),
       ...(tls.servername === undefined ? undefined : { servername: tls.servername }),
       ...(socketPath === undefined ? undefined : { socketPath })
-    }
+    }))
   })
+}
+
+/**
+ * undici takes a reset for the end of an answer that is delimited by the connection's close; such an answer is
+ * incomplete. It tells a reset by the error's code, so the error gets another one before undici sees it.
+ */
+function strict (connect: buildConnector.connector): buildConnector.connector {
+  return (options, callback) => {
+    connect(options, (...result) => {
+      const [error, socket] = result
+      if (error === null) socket.prependListener('error', renameReset)
+      callback(...result)
+    })
+  }
+}
+
+function renameReset (error: Error & { code?: string }): void {
+  if (error.code === 'ECONNRESET') error.code = 'ERR_CONNECTION_RESET'
 }

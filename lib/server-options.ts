@@ -19,9 +19,13 @@ function rewriteUrl (this: unknown, request: { url?: string | undefined }): stri
   const message = request as IncomingMessage
   const authority = match[1]!
   message.headers.host = authority
+  let replaced = false
   for (let i = 0; i < message.rawHeaders.length; i += 2) {
-    if (message.rawHeaders[i]!.toLowerCase() === 'host') message.rawHeaders[i + 1] = authority
+    if (message.rawHeaders[i]!.toLowerCase() !== 'host') continue
+    message.rawHeaders[i + 1] = authority
+    replaced = true
   }
+  if (!replaced) message.rawHeaders.push('Host', authority)
   const rest = match[2]!
   return rest.startsWith('/') ? rest : `/${rest}`
 }

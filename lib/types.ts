@@ -357,6 +357,8 @@ export interface Answer {
   readonly statusMessage: string
   /** Lower-case names; several values as an array. End-to-end headers only. */
   headers: Record<string, string | string[]>
+  /** Whether every header value is plain ASCII. */
+  readonly plain: boolean
   /** Whole body when it arrived with the headers, a stream when it is still coming, null when there is none. */
   body: Buffer | NodeJS.ReadableStream | null
   readonly target: Target

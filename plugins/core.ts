@@ -30,6 +30,8 @@ export interface ReverseProxy {
   readonly gates: Gate[]
   /** Puts a layer in its place; each place can be filled once. */
   layer (name: LayerName, layer: Layer): void
+  /** True from the moment `app.close()` was called. Owner: plugins/shutdown.ts */
+  closing: boolean
   /** The innermost stage. Owner: plugins/forward.ts */
   forward: Send
   /** All layers around `forward`. Before the server is ready it rejects. */
@@ -67,6 +69,7 @@ const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, opti
       if (layers.has(name)) throw new Error(`the place of the layer "${name}" is taken`)
       layers.set(name, layer)
     },
+    closing: false,
     forward: tooEarly,
     send: tooEarly
   } satisfies Partial<ReverseProxy>

@@ -33,7 +33,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target) }
+  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target), onPoisoned: ({ target }: Exchange) => replacePool(target) }
 
   const hooks: FastifyReplyFromHooks = {
     getUpstream: () => PLACEHOLDER,
@@ -66,7 +66,8 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       return
     }
     const attempt: Attempt = { target: target.id, startedAt, outcome: undefined, status: undefined, duration: undefined }
-    const exchange = new Exchange(call, target, attempt, remaining, tools)
+    const streams = call.body.kind === 'sized' || call.body.kind === 'chunked'
+    const exchange = new Exchange(call, target, attempt, remaining, streams, tools)
     exchange.resolve = resolve
     exchange.reject = reject
     if (!watch(call.request, exchange)) {
@@ -116,9 +117,17 @@ function dispatch (exchange: Exchange): void {
     // undici writes the length of a Buffer by itself
     headers: sized ? [...call.headers, 'content-length', String((call.body as { length: number }).length)] : call.headers,
     body: body as Buffer | null,
-    headersTimeout: timeouts.headers,
-    bodyTimeout: timeouts.idle
+    // undici's own timers are a second coarse; they serve where only undici knows when the request is through
+    headersTimeout: exchange.streams ? timeouts.headers : 0,
+    bodyTimeout: 0
   }, exchange)
+}
+
+/** Requests that run finish on the old connections; new ones get new ones. */
+function replacePool (target: Target): void {
+  const pool = target.dispatcher
+  target.dispatcher = undefined
+  pool?.close().catch(() => {})
 }
 
 function release (target: Target): void {

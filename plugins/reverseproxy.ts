@@ -11,6 +11,7 @@ import forward from './forward.ts'
 import headers from './headers.ts'
 import redirects from './redirects.ts'
 import routes from './routes.ts'
+import shutdown from './shutdown.ts'
 import type { GatewayOptions } from '../lib/options/index.ts'
 
 /**
@@ -26,6 +27,7 @@ const reverseproxy: FastifyPluginAsync<GatewayOptions> = async function reversep
   await fastify.register(headers)
   await fastify.register(redirects)
   await fastify.register(routes)
+  await fastify.register(shutdown)
 }
 
 export default fp(reverseproxy, { name: 'reverseproxy', fastify: '5.x' })

@@ -52,7 +52,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   const { reverseproxy } = fastify
   const { config, clock, deadlines } = reverseproxy
   const createCall = createCalls({ config, resolve: reverseproxy.registry.resolve, now: clock.now })
-  const { deliver, fail } = createDeliver({ deadlines, policiesOf: reverseproxy.policiesOf })
+  const { deliver, fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing, policiesOf: reverseproxy.policiesOf })
   /** Routes and the backends they name, to be checked when all backends are known. */
   const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
 

@@ -18,31 +18,31 @@ const json = ({ body }: CurlAnswer) => JSON.parse(body) as unknown
 /** What each printed line must come to; the address stands as URL. */
 const CHECKS: Record<string, Check> = {
   'curl -i URL/api/users': async (t, answer, again) => {
-    t.match(json(answer), [{ id: 1, name: 'Ada Lovelace' }, { id: 2 }, { id: 3 }])
-    t.match(answer.headers, { 'x-gateway': 'example', 'x-powered-by': undefined }, 'the file\'s header rules')
+    t.has(json(answer), [{ id: 1, name: 'Ada Lovelace' }, { id: 2 }, { id: 3 }])
+    t.has(answer.headers, { 'x-gateway': 'example', 'x-powered-by': undefined }, 'the file\'s header rules')
     const names = [answer, await again(), await again(), await again(), await again(), await again()].map(served)
     t.equal(names.filter(name => name === 'users-a').length, 4, 'two of three')
     t.equal(names.filter(name => name === 'users-b').length, 2, 'one of three')
   },
-  'curl URL/api/users/2': (t, answer) => { t.match(json(answer), { id: 2, name: 'Grace Hopper' }) },
+  'curl URL/api/users/2': (t, answer) => { t.has(json(answer), { id: 2, name: 'Grace Hopper' }) },
   'curl URL/api/users/1/orders': (t, answer) => {
     t.equal(served(answer), 'orders')
-    t.match(json(answer), { items: [{ id: 100, userId: 1 }, { id: 102, userId: 1 }] })
+    t.has(json(answer), { items: [{ id: 100, userId: 1 }, { id: 102, userId: 1 }] })
     t.equal((json(answer) as { items: unknown[] }).items.length, 2)
   },
-  'curl URL/api/products': (t, answer) => { t.match(json(answer), [{ id: 10 }, { id: 11 }]) },
-  "curl -H 'x-api-version: 2' URL/api/products": (t, answer) => { t.match(json(answer), { total: 2, items: [{ id: 10 }, { id: 11 }] }) },
+  'curl URL/api/products': (t, answer) => { t.has(json(answer), [{ id: 10 }, { id: 11 }]) },
+  "curl -H 'x-api-version: 2' URL/api/products": (t, answer) => { t.has(json(answer), { total: 2, items: [{ id: 10 }, { id: 11 }] }) },
   "curl -H 'host: shop.example.com' URL/products": (t, answer) => { t.equal(served(answer), 'products') },
   "curl -i -X POST -H 'content-type: application/json' -d '{\"userId\":3,\"productId\":11}' URL/api/orders": (t, answer) => {
     t.equal(answer.status, 201)
-    t.match(json(answer), { id: 103, userId: 3, productId: 11, status: 'open', source: 'example' })
+    t.has(json(answer), { id: 103, userId: 3, productId: 11, status: 'open', source: 'example' })
   },
-  "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.match(json(answer), { id: 3, name: 'Alan Turing' }) },
+  "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.has(json(answer), { id: 3, name: 'Alan Turing' }) },
   'curl -i URL/api/cached/products': (t, answer) => {
-    t.match(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
+    t.has(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
   },
   'curl URL/backends': (t, answer) => {
-    t.match(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }])
+    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }])
   }
 }
 
@@ -64,8 +64,8 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
       await CHECKS[line.replace(url, 'URL')]?.(t, answer, async () => curl(line))
     })
   }
-  t.match(await curl(`curl ${url}/api/me`), { status: 401 }, 'without a user')
-  t.match(await curl(`curl ${url}/nothing`), { status: 404 }, 'no route')
+  t.has(await curl(`curl ${url}/api/me`), { status: 401 }, 'without a user')
+  t.has(await curl(`curl ${url}/nothing`), { status: 404 }, 'no route')
   t.equal(await app.stop('SIGTERM'), 0)
 })
 
@@ -81,6 +81,6 @@ t.test('the gateway can be built without listening', async (t) => {
   const { app, address } = await buildGateway({ ...backends.urls, PORT: '0' })
   t.teardown(() => app.close())
   t.equal(address.port, 0)
-  t.match((await app.inject('/api/users/3')).json(), { name: 'Alan Turing' })
-  t.match((await app.inject('/api/users/9')).json(), { message: 'no such user' }, 'a backend\'s own 404')
+  t.has((await app.inject('/api/users/3')).json(), { name: 'Alan Turing' })
+  t.has((await app.inject('/api/users/9')).json(), { message: 'no such user' }, 'a backend\'s own 404')
 })

@@ -9,6 +9,7 @@ import type { Dispatcher } from 'undici'
 import type { Answer, Attempt, Call, Target } from '../types.ts'
 import { AbortedError, BadResponseError, TimeoutError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
+import { isHopByHop } from '../headers/names.ts'
 import { fixEncoding } from '../headers/response.ts'
 import { isEmpty } from '../is-empty.ts'
 import { AnswerBody } from './answer-body.ts'
@@ -26,6 +27,8 @@ export interface ExchangeTools {
   now (): number
   /** Called once, when nothing of the exchange is left: the target's slot is free again. */
   onDone (exchange: Exchange): void
+  /** The parser of a connection can no longer be trusted; undici does not say which one it was. */
+  onPoisoned (exchange: Exchange): void
 }
 
 /** `waiting` for a connection, `sent`, `answered` (headers are here), `done`. */
@@ -37,6 +40,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   statusMessage = ''
   headers: Record<string, string | string[]> = {}
   trailers: Record<string, string | string[]> | undefined = undefined
+  plain = true
 
   // links of the deadline wheel
   expiresAt = 0
@@ -64,7 +68,9 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     readonly target: Target,
     readonly attempt: Attempt,
     /** What is left of the call's total time, ms; Infinity when there is no such limit. */
-    readonly remaining: number,
+    public remaining: number,
+    /** Whether the request's body is a stream. */
+    readonly streams: boolean,
     readonly tools: ExchangeTools
   ) {}
 
@@ -83,8 +89,8 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     if (this.#failure !== undefined) throw this.#failure
     this.#controller = controller
     this.#phase = 'sent'
-    if (this.remaining === Infinity) this.tools.deadlines.disarm(this)
-    else this.tools.deadlines.arm(this, Math.max(1, this.remaining - (this.tools.now() - this.attempt.startedAt)))
+    // undici keeps the clock while a stream is sent: it knows when the upload is through
+    this.#arm(this.streams ? 0 : this.call.timeouts.headers)
   }
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
@@ -99,12 +105,14 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     this.#phase = 'answered'
     this.status = status
     this.statusMessage = statusMessage ?? ''
-    this.headers = fixEncoding(headers, controller)
+    this.headers = fixEncoding(headers, controller.rawHeaders)
+    this.plain = this.headers === headers
     this.attempt.status = status
     this.attempt.outcome = outcomeOfStatus(status)
     this.attempt.duration = this.tools.now() - this.attempt.startedAt
     // Event streams end by silence or by a peer, never by the clock.
-    if (this.list !== undefined && isEventStream(headers['content-type'])) this.tools.deadlines.disarm(this)
+    if (isEventStream(headers['content-type'])) this.remaining = Infinity
+    this.#arm(this.call.timeouts.idle)
     this.onAnswer?.(null, { statusCode: status, headers: {}, body: this })
   }
 
@@ -113,26 +121,29 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
       this.#buffered += chunk.length
       if (this.#buffered > HIGH_WATER) controller.abort(new AbortedError())
     } else if (this.#stream !== undefined) {
-      if (!this.#stream.push(chunk)) controller.pause()
+      if (this.#stream.push(chunk)) this.#arm(this.call.timeouts.idle)
+      else this.#pause(controller)
     } else {
       this.#chunks.push(chunk)
       this.#buffered += chunk.length
-      if (this.#buffered >= HIGH_WATER) controller.pause()
+      if (this.#buffered >= HIGH_WATER) this.#pause(controller)
     }
   }
 
   onResponseEnd (_controller: Dispatcher.DispatchController, trailers: Record<string, string | string[]>): void {
     this.#ended = true
-    if (!isEmpty(trailers)) this.trailers = trailers
-    this.#finish()
-    if (this.#stream !== undefined) this.#endStream(this.#stream)
+    if (!isEmpty(trailers)) {
+      this.trailers = trailers
+      // undici's parser takes framing out of trailers for the framing of the next answer
+      if (trailers['transfer-encoding'] !== undefined || trailers['content-length'] !== undefined) this.tools.onPoisoned(this)
+    }
+    this.#end()
   }
 
   onResponseError (_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     // A 304 may tell the length of the body it does not have (RFC 9110 section 8.6); undici takes that for a lie.
     if (this.status === 304 && (error as { code?: string }).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
-      this.#ended = true
-      this.#finish()
+      this.#end()
       return
     }
     this.#fail(translateError(this.#failure ?? error, this.#phase !== 'waiting'))
@@ -187,7 +198,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     for (const chunk of this.#chunks) stream.push(chunk)
     this.#chunks = []
     if (this.#ended) this.#endStream(stream)
-    else if (this.#failure !== undefined) breakSoon(stream, this.#failure)
+    else if (this.#failure !== undefined) breakSoon(stream, this.#failure, this.call)
     return stream
   }
 
@@ -201,7 +212,9 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   }
 
   resume (): void {
-    this.#controller?.resume()
+    if (this.#controller?.paused !== true) return
+    this.#arm(this.call.timeouts.idle)
+    this.#controller.resume()
   }
 
   abandon (): void {
@@ -209,6 +222,27 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   }
 
   // ---- inside
+
+  /** The backend is not silent while nobody listens to it: only the total time goes on. */
+  #pause (controller: Dispatcher.DispatchController): void {
+    this.#arm(0)
+    controller.pause()
+  }
+
+  /** Expires after `silence` ms (0: never), or when the call's total time is over. */
+  #arm (silence: number): void {
+    const { deadlines, now } = this.tools
+    const limit = silence > 0 ? silence : Infinity
+    const left = this.remaining === Infinity ? limit : Math.min(limit, Math.max(1, this.remaining - (now() - this.attempt.startedAt)))
+    if (left === Infinity) deadlines.disarm(this)
+    else deadlines.arm(this, left)
+  }
+
+  #end (): void {
+    this.#ended = true
+    this.#finish()
+    if (this.#stream !== undefined) this.#endStream(this.#stream)
+  }
 
   #earlyHints (headers: Record<string, string | string[]>): void {
     const response = this.call.reply.raw
@@ -235,7 +269,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     this.#finish()
     // without effect once the answer's headers have settled the promise
     this.reject(error)
-    if (this.#stream !== undefined) breakSoon(this.#stream, error)
+    if (this.#stream !== undefined) breakSoon(this.#stream, error, this.call)
   }
 
   #finish (): void {
@@ -250,8 +284,12 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 function nothing (): void {}
 
 /** After what has arrived was read, so that the client gets as far as the backend got. */
-function breakSoon (stream: AnswerBody, error: Error): void {
-  setImmediate(() => stream.destroy(error))
+function breakSoon (stream: AnswerBody, error: Error, { request }: Call): void {
+  setImmediate(() => {
+    // To an HTTP/1.0 client the end of the connection is the end of the body: only a reset says that it is not.
+    if (request.raw.httpVersion === '1.0') request.raw.socket.resetAndDestroy()
+    stream.destroy(error)
+  })
 }
 
 function isEventStream (type: string | string[] | undefined): boolean {
@@ -262,9 +300,14 @@ function takesTrailers (te: string | string[] | undefined): boolean {
   return typeof te === 'string' && /(?:^|[\s,])trailers(?:$|[\s,;])/i.test(te)
 }
 
+/** RFC 9110 section 6.5.1: nothing that frames, routes or describes the message may come after it. */
+function isTrailer (name: string): boolean {
+  return !isHopByHop(name) && name !== 'host' && !name.startsWith('content-')
+}
+
 function addTrailers (response: Call['reply']['raw'], trailers: Record<string, string | string[]>): void {
   try {
-    response.addTrailers(trailers as Record<string, string>)
+    response.addTrailers(Object.entries(trailers).filter(([name]) => isTrailer(name)) as unknown as Record<string, string>)
   } catch {
     // a trailer Node would not send is no reason to lose the answer
   }

@@ -12,6 +12,11 @@ export function answerContinueLazily (server: Server & { [kInstalled]?: boolean 
   if (server[kInstalled] === true || server.listenerCount('checkContinue') > 0) return
   server[kInstalled] = true
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    // Node looks for the word anywhere in the field
+    if (request.headers.expect?.trim().toLowerCase() !== '100-continue') {
+      response.writeHead(417, { connection: 'close', 'content-length': '0' }).end()
+      return
+    }
     request._read = function continueAndRead (size: number): void {
       Reflect.deleteProperty(this, '_read')
       if (!response.headersSent && !response.writableEnded && !response.destroyed) response.writeContinue()

@@ -27,6 +27,13 @@ export const SENSITIVE: readonly string[] = [
   'x-forwarded-server', 'x-real-ip', 'forwarded', 'via', 'proxy'
 ]
 
+/** Whether a `Connection` value says nothing beyond how long the connection lives. */
+export function isPlainConnection (value: string): boolean {
+  return PLAIN_CONNECTION.test(value)
+}
+
+const PLAIN_CONNECTION = /^\s*(?:keep-alive|close)?\s*$/i
+
 /** The tokens of a `Connection` value, lower case. */
 export function connectionTokens (value: string): string[] {
   return value.toLowerCase().split(',').map(token => token.trim()).filter(token => token !== '')

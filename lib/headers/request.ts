@@ -7,7 +7,7 @@ import type { FastifyRequest } from 'fastify'
 import { BadRequestError, InvalidHeaderError, LoopError, TooManyHeadersError, TransferCodingError } from '../errors.ts'
 import { foldEdits } from './edits.ts'
 import { compileForwarded, FORWARDED_NAMES } from './forwarded.ts'
-import { connectionTokens, foldName, isHeaderValue, isHopByHop, NEVER_NAMED, SENSITIVE } from './names.ts'
+import { connectionTokens, foldName, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED, SENSITIVE } from './names.ts'
 import type { ForwardedConfig, HeaderRules, HeaderValue, LimitsConfig, RawHeaders, ViaConfig } from '../types.ts'
 
 export interface RequestPolicyOptions {
@@ -51,7 +51,9 @@ const BY_NAME: Readonly<Record<string, number>> = {
   expect: DROP,
   'max-forwards': MAX_FORWARDS,
   authorization: SINGLE,
-  'content-type': SINGLE
+  'content-type': SINGLE,
+  // CGI makes HTTP_PROXY of it (CVE-2016-5385)
+  proxy: DROP
 }
 
 /** Fields that say what the body is cross an allow list: without them the body would mean something else. */
@@ -151,7 +153,7 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
     }
 
     if (host !== undefined) checkHost(host)
-    if (connection !== undefined && connection.length > 5 && !/^keep-alive$/i.test(connection)) dropNamed(out, connection)
+    if (connection !== undefined && !isPlainConnection(connection)) dropNamed(out, connection)
     if (hostRule !== 'upstream') out.push('host', hostRule === 'preserve' ? host ?? request.host : hostRule)
     writeForwarded(request, claimed, host ?? '', out)
     if (via !== undefined) out.push('via', extendVia(via, received, request.raw.httpVersion))
@@ -184,11 +186,15 @@ function oneLess (value: string): string {
   return String(Math.max(0, Number(value) - 1))
 }
 
-/** RFC 3986 section 3.2.2: a name, an IPv4 address or an IPv6 literal, and a port. */
-const HOST_VALUE = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d{0,5})?$/
+/**
+ * A name, an IPv4 address or an IPv6 literal, and a port. RFC 3986 section 3.2.2 would also have percent-encoding and
+ * delimiters in names; what two readers may read in two ways is refused.
+ */
+const HOST_VALUE = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~-]+)(?::(\d{1,5}))?$/
 
 function checkHost (host: string): void {
-  if (!HOST_VALUE.test(host)) throw new BadRequestError('malformed Host')
+  const match = HOST_VALUE.exec(host)
+  if (match === null || Number(match[1] ?? 0) > 65_535) throw new BadRequestError('malformed Host')
 }
 
 /** Fields that the client declared to be for us only. Ours are added later, so it cannot remove them. */

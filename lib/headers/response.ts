@@ -1,14 +1,17 @@
 /** The answer's headers on their way to the client. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { connectionTokens, isHeaderValue, isHopByHop, NEVER_NAMED } from './names.ts'
+import { connectionTokens, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED } from './names.ts'
 import { InvalidHeaderError } from '../errors.ts'
 import { foldEdits } from './edits.ts'
 import type { HeaderEdits, HeaderValue } from '../types.ts'
 
 export type AnswerHeaders = Record<string, string | string[]>
 
-/** Puts an answer's headers on a reply. */
-export type ResponsePolicy = (headers: AnswerHeaders, reply: FastifyReply, request: FastifyRequest) => void
+// eslint-disable-next-line no-control-regex
+const BEYOND_ASCII = /[^\x00-\x7f]/
+
+/** Puts an answer's headers on a reply; false when it added a value that is not plain ASCII. */
+export type ResponsePolicy = (headers: AnswerHeaders, reply: FastifyReply, request: FastifyRequest) => boolean
 
 /** One table for hop-by-hop names and the user's edits of all levels. Names it does not hold cross unchanged. */
 export function compileResponsePolicy (levels: readonly HeaderEdits[]): ResponsePolicy {
@@ -30,20 +33,24 @@ export function compileResponsePolicy (levels: readonly HeaderEdits[]): Response
   }
 
   return function applyResponsePolicy (headers, reply, request) {
-    const connection = headers.connection
-    const named = typeof connection === 'string' && connection.length > 10 ? new Set(connectionTokens(connection)) : undefined
+    const connection = headers.connection === undefined ? '' : String(headers.connection)
+    const named = isPlainConnection(connection) ? undefined : new Set(connectionTokens(connection))
     for (const name in headers) {
       const to = known.get(name) ?? verdict(name)
       if (to === false) continue
       if (named !== undefined && named.has(name) && !NEVER_NAMED.has(name)) continue
-      reply.header(to, headers[name])
+      if (to === '__proto__') reply.raw.setHeader(to, headers[name]!)
+      else reply.header(to, headers[name])
     }
-    for (const [name, values, own] of additions) addValues(name, values, own, reply, request)
+    let plain = true
+    for (const [name, values, own] of additions) plain = addValues(name, values, own, reply, request) && plain
+    return plain
   }
 }
 
-function addValues (name: string, values: readonly HeaderValue[], own: boolean, reply: FastifyReply, request: FastifyRequest): void {
+function addValues (name: string, values: readonly HeaderValue[], own: boolean, reply: FastifyReply, request: FastifyRequest): boolean {
   let first = own
+  let plain = true
   for (const value of values) {
     const text = typeof value === 'string' ? value : value(request)
     if (text === undefined) continue
@@ -51,29 +58,38 @@ function addValues (name: string, values: readonly HeaderValue[], own: boolean, 
     const present = first || name === 'set-cookie' ? undefined : reply.getHeader(name)
     // Fastify adds to Set-Cookie by itself, and replaces everything else
     reply.header(name, present === undefined ? text : [present, text].flat().map(String))
+    if (BEYOND_ASCII.test(text)) plain = false
     first = false
   }
+  return plain
 }
-
-// eslint-disable-next-line no-control-regex
-const BEYOND_ASCII = /[^\x00-\x7f]/
 
 /**
  * undici decodes header values as UTF-8, which loses Latin-1 bytes. Where one is not plain ASCII, the raw bytes
- * are read again as Latin-1, which is also how Node writes them.
+ * are read again as Latin-1, which is also how Node writes them. The same object comes back when all is well.
  */
-export function fixEncoding (headers: AnswerHeaders, controller: { rawHeaders?: unknown }): AnswerHeaders {
+export function fixEncoding (headers: AnswerHeaders, rawHeaders: unknown): AnswerHeaders {
+  if (Array.isArray(rawHeaders) && hasInheritedName(rawHeaders)) return decodeLatin1(rawHeaders)
   for (const name in headers) {
     const value = headers[name]
     if (typeof value === 'string' ? BEYOND_ASCII.test(value) : value?.some(one => BEYOND_ASCII.test(one)) === true) {
-      return decodeLatin1(controller.rawHeaders)
+      return decodeLatin1(rawHeaders)
     }
   }
   return headers
 }
 
+/** undici collects headers in a plain object, where these two names mean something else. */
+function hasInheritedName (raw: readonly unknown[]): boolean {
+  for (let i = 0; i < raw.length; i += 2) {
+    const { length } = raw[i] as Buffer
+    if ((length === 9 || length === 11) && /^(?:__proto__|constructor)$/i.test(latin1(raw[i]))) return true
+  }
+  return false
+}
+
 function decodeLatin1 (raw: unknown): AnswerHeaders {
-  const headers: AnswerHeaders = {}
+  const headers = Object.create(null) as AnswerHeaders
   if (!Array.isArray(raw)) return headers
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = latin1(raw[i]).toLowerCase()

@@ -66,7 +66,10 @@ function replacePrefix (from: string, to: string): Step | undefined {
   const prefixEnd = createPrefixEnd(from)
   return (draft) => {
     const end = prefixEnd(draft.path)
-    if (end !== -1) draft.path = rooted(to + draft.path.slice(end))
+    if (end === -1) return
+    // the client's own slashes stay as many as they are
+    const path = to + draft.path.slice(end)
+    draft.path = path.charCodeAt(0) === 47 ? path : `/${path}`
   }
 }
 

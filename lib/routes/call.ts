@@ -1,7 +1,7 @@
 /** From a client's request and a route's plan to a call: which backend, path, body and limits. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
-import { BadPathError, BadRequestError, TargetTooLongError, UnknownBackendError } from '../errors.ts'
+import { BadPathError, BadRequestError, TargetTooLongError, UnknownBackendError, VersionError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
 import { isEmpty } from '../is-empty.ts'
 import { guarded } from './plan.ts'
@@ -36,7 +36,11 @@ export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
   return function createCall (request, reply, record, plan, options) {
     const { config: proxy } = plan
     const target = request.raw.url!
+    const { httpVersionMajor, httpVersionMinor } = request.raw
+    // HTTP/2 has streams; a message that only says so has none
+    if (httpVersionMajor !== 1 ? !('stream' in request.raw) : httpVersionMinor > 1) throw new VersionError()
     if (target.length > config.limits.target) throw new TargetTooLongError()
+    if (target.includes('#')) throw new BadPathError()
     const backend = resolve(proxy.backend ?? config.defaultBackend ?? '', record.tenant)
     if (backend === undefined) throw unknownBackend(proxy.backend ?? config.defaultBackend)
     const timeouts = timeoutsOf(backend, proxy, options)

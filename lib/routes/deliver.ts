@@ -15,18 +15,24 @@ const SHORT = 16_384
 
 export interface DeliverTools {
   readonly deadlines: Deadlines
+  /** Whether the server is on its way down: connections end with their answers. */
+  isClosing (): boolean
   policiesOf (call: Call): HeaderPolicies
 }
 
-export function createDeliver ({ deadlines, policiesOf }: DeliverTools) {
+/** After these nothing else on the connection can be trusted to be a request. */
+const LAST_WORDS = new Set(['RP_ERR_BAD_REQUEST', 'RP_ERR_TRANSFER_CODING', 'RP_ERR_HTTP_VERSION'])
+
+export function createDeliver ({ deadlines, isClosing, policiesOf }: DeliverTools) {
   function deliver (call: Call, answer: Answer): void {
     const { request, reply } = call
     try {
       reply.code(answer.status)
       if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status]) setReason(reply, answer.statusMessage)
-      policiesOf(call).response(answer.headers, reply, request)
+      const plain = policiesOf(call).response(answer.headers, reply, request) && answer.plain
       if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
-      if (call.plan.modifyResponse === undefined) send(reply, answer, call.method)
+      if (isClosing()) reply.header('connection', 'close')
+      if (call.plan.modifyResponse === undefined) send(reply, answer, call.method, plain)
       else modify(call, answer, call.plan.modifyResponse).then(undefined, error => refuse(error))
     } catch (error) {
       refuse(error as Error)
@@ -41,7 +47,8 @@ export function createDeliver ({ deadlines, policiesOf }: DeliverTools) {
   function fail (plan: ProxyConfig, request: FastifyRequest, reply: FastifyReply, error: Error): void {
     // Nobody is there to read it; the record says so.
     if (error instanceof AbortedError && (request.raw.aborted || request.raw.socket?.destroyed !== false)) return
-    if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
+    if (LAST_WORDS.has((error as { code?: string }).code ?? '')) reply.header('connection', 'close')
+    else if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
     if (plan.errorHandler === undefined) sendError(reply, error)
     else handle(plan.errorHandler, request, reply, error)
   }
@@ -64,14 +71,21 @@ function handle (handler: NonNullable<ProxyConfig['errorHandler']>, request: Fas
   )
 }
 
-function send (reply: FastifyReply, answer: Answer, method: string): void {
+function send (reply: FastifyReply, answer: Answer, method: string, plain: boolean): void {
   const { body } = answer
   if (!Buffer.isBuffer(body)) reply.send(body ?? empty())
   // Fastify would invent a type or a length for anything but a stream.
-  else if (answer.status === 304 || method === 'HEAD' || answer.headers['content-type'] === undefined) reply.send(answer.stream())
+  else if (answer.status === 304 || method === 'HEAD' || !hasPlainType(answer.headers['content-type'])) reply.send(answer.stream())
   // Node joins a text with the headers into one string and one plain write; a Buffer takes the slower writev.
-  else if (body.length <= SHORT && isAscii(body)) reply.serializer(asItIs).send(body.toString('latin1'))
+  else if (body.length <= SHORT && plain && isAscii(body)) reply.serializer(asItIs).send(body.toString('latin1'))
   else reply.send(body)
+}
+
+/** A type that Fastify's parser of types accepts; what it does not it would replace. */
+const PLAIN_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:; ?[\w-]+=[\w.-]+)?$/
+
+function hasPlainType (type: string | string[] | undefined): boolean {
+  return typeof type === 'string' && PLAIN_TYPE.test(type)
 }
 
 /** A serializer, so that Fastify takes the text as it is and leaves its type alone. */
@@ -111,7 +125,7 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
   }
   reply.code(draft.status)
   if (replaced === undefined) {
-    send(reply, answer, call.method)
+    send(reply, answer, call.method, false)
     return
   }
   // a hook that has taken the backend's body may be reading it into its own

@@ -7,8 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
-import { get, httpUpstream, rawRequest, respond, startGateway, startPair, wait, waitFor } from '../helper.ts'
-import { makeCertificates } from '../helper/certificates.ts'
+import { CERTIFICATE, CERTIFICATE_KEY, get, httpUpstream, rawRequest, respond, startGateway, startPair, wait, waitFor } from '../helper.ts'
+
+const certificates = { ca: CERTIFICATE, cert: CERTIFICATE, key: CERTIFICATE_KEY }
 
 t.test('each timeout has its own clock', async t => {
   t.test('headers: a silent backend is a 504', async t => {
@@ -62,7 +63,6 @@ t.test('reply.proxy() may set the timeouts of one call', async t => {
 })
 
 t.test('TLS backends', async t => {
-  const certificates = makeCertificates()
   const server = createHttps({ cert: certificates.cert, key: certificates.key, ca: certificates.ca, requestCert: true, rejectUnauthorized: false }, (request, response) => {
     response.end(JSON.stringify({ authorized: (request.socket as unknown as { authorized: boolean }).authorized }))
   })
@@ -83,7 +83,6 @@ t.test('TLS backends', async t => {
 })
 
 t.test('HTTP/2 to a backend, when it offers it', async t => {
-  const certificates = makeCertificates()
   const server = createSecureServer({ cert: certificates.cert, key: certificates.key, allowHTTP1: true }, (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
