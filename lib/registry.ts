@@ -6,7 +6,9 @@
  */
 import { parseBackend, parseTarget, parseTargetPatch } from './options/index.ts'
 import { OptionsError } from './errors.ts'
-import { addressOf, createPool } from './pool.ts'
+import { addressOf } from './pool.ts'
+import { connectionOptions, createPools } from './pools.ts'
+import type { Pools } from './pools.ts'
 import type { Backend, BackendConfig, Balancer, BalancerConfig, GatewayConfig, Metadata, Target, TargetConfig, TargetState } from './types.ts'
 
 /** A backend as `backends.get()` shows it: a snapshot. */
@@ -45,8 +47,7 @@ export type Registry = ReturnType<typeof createRegistry>
 export function createRegistry (options: RegistryOptions) {
   const { config } = options
   const scopes = new Map<string, Map<string, MutableBackend>>()
-  /** Pools whose targets are gone or draining, until they are closed. */
-  const leaving = new Set<Promise<void>>()
+  const pools = createPools()
 
   function create (scope: string, name: string, backendConfig: BackendConfig): MutableBackend {
     const backend: MutableBackend = {
@@ -85,12 +86,6 @@ export function createRegistry (options: RegistryOptions) {
     return target
   }
 
-  function leave (target: Target, backend: Backend): Promise<void> {
-    const gone = drained(target, backend).finally(() => leaving.delete(gone))
-    leaving.add(gone)
-    return gone
-  }
-
   for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
 
   const api = {
@@ -109,7 +104,7 @@ export function createRegistry (options: RegistryOptions) {
       const backend = existing(name)
       const next = parseBackend(input, config, `backends.${name}`)
       // TLS and pool options live in the pools: where they change, no pool can be kept
-      const poolsStay = JSON.stringify(poolOptions(next)) === JSON.stringify(poolOptions(backend.config))
+      const poolsStay = JSON.stringify(connectionOptions(next)) === JSON.stringify(connectionOptions(backend.config))
       const before = new Map(backend.targets.map(target => [target.id, target]))
       const targets = next.targets.map(targetConfig => {
         const kept = before.get(targetConfig.url)
@@ -169,7 +164,7 @@ export function createRegistry (options: RegistryOptions) {
   function retire (backend: MutableBackend, targets: readonly Target[]): Array<Promise<void>> {
     const gone = targets.map(target => {
       target.state = 'draining'
-      return leave(target, backend)
+      return drained(target, backend, pools)
     })
     setTargets(backend, backend.targets)
     return gone
@@ -177,13 +172,7 @@ export function createRegistry (options: RegistryOptions) {
 
   /** Lets what runs finish for a while, then closes every connection. */
   async function close (): Promise<void> {
-    const pools = [...scopes.values()].flatMap(backends => [...backends.values()]).flatMap(({ targets }) => targets)
-      .flatMap(({ dispatcher }) => dispatcher ?? [])
-    const finished = Promise.all([...leaving, ...pools.map(pool => pool.close().catch(() => {}))])
-    let timer: NodeJS.Timeout | undefined
-    await Promise.race([finished, new Promise(resolve => { timer = setTimeout(resolve, CLOSE_TIME) })])
-    clearTimeout(timer)
-    await Promise.all(pools.map(pool => pool.destroy().catch(() => {})))
+    await pools.close(CLOSE_TIME)
   }
 
   /** Active targets at an origin, in a scope and in the one everybody shares. */
@@ -192,7 +181,7 @@ export function createRegistry (options: RegistryOptions) {
       .flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
   }
 
-  return { api, resolve, findOrigin, close }
+  return { api, resolve, findOrigin, pools, close }
 }
 
 function createTarget (config: TargetConfig): Target {
@@ -226,14 +215,8 @@ function setTargets (backend: MutableBackend, targets: readonly Target[]): void 
   backend.usable = targets.filter(target => target.state === 'active' && target.weight > 0)
 }
 
-/** The pool of a target, made when it is first needed. */
-export function dispatcherOf (target: Target, backend: Backend): NonNullable<Target['dispatcher']> {
-  target.dispatcher ??= createPool(target.id, backend.config)
-  return target.dispatcher
-}
-
-/** Resolves when the last request of a target has finished and its pool is closed. */
-async function drained (target: Target, backend: Backend): Promise<void> {
+/** Resolves when the last request of a target has finished and it has left its pool. */
+async function drained (target: Target, backend: Backend, pools: Pools): Promise<void> {
   if (target.inflight > 0) {
     await new Promise<void>(resolve => {
       const earlier = target.onIdle
@@ -241,14 +224,8 @@ async function drained (target: Target, backend: Backend): Promise<void> {
     })
   }
   // it may have been taken back into service while it drained
-  const pool = target.dispatcher
-  if (pool === undefined || (target.state === 'active' && backend.targets.includes(target))) return
-  target.dispatcher = undefined
-  await pool.close().catch(() => {})
-}
-
-function poolOptions ({ pool, tls, http2, timeout }: BackendConfig): unknown {
-  return [pool, tls, http2, timeout.connect]
+  if (target.state === 'active' && backend.targets.includes(target)) return
+  await pools.leave(target)
 }
 
 function viewOf (backend: Backend): BackendView {

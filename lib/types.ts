@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
+import type { PolicySlot } from './headers/policies.ts'
 import type { BackendDefaults } from './options/index.ts'
 
 // ---------------------------------------------------------------- outcomes
@@ -333,6 +334,8 @@ export interface Call {
   readonly record: RequestRecord
   readonly backend: Backend
   readonly plan: ProxyConfig
+  /** Where the route remembers its header policies. Writer: plugins/headers.ts */
+  readonly policySlot: PolicySlot
   method: string
   /** Path and query, without the target's base path. */
   path: string

@@ -17,7 +17,7 @@ import { Exchange } from '../lib/forward/exchange.ts'
 import { answerContinueLazily } from '../lib/forward/expect.ts'
 import { openBody, worthWaiting } from '../lib/forward/request-body.ts'
 import { joinPath } from '../lib/rewrite/index.ts'
-import { dispatcherOf } from '../lib/registry.ts'
+import type { Pools } from '../lib/pools.ts'
 import type { Answer, Attempt, Call, Target } from '../lib/types.ts'
 
 const kExchange = Symbol('reverseproxy.exchange')
@@ -29,11 +29,11 @@ interface Handed { [kExchange]?: Exchange }
 
 const forward: FastifyPluginAsync = async function forward (fastify) {
   const { reverseproxy } = fastify
-  const { clock, deadlines } = reverseproxy
+  const { clock, deadlines, registry: { pools } } = reverseproxy
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target), onPoisoned: ({ target }: Exchange) => replacePool(target) }
+  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target), onPoisoned: ({ target }: Exchange) => pools.replace(target) }
 
   const hooks: FastifyReplyFromHooks = {
     getUpstream: () => PLACEHOLDER,
@@ -55,7 +55,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       return
     }
     exchange.onAnswer = callback as unknown as NonNullable<Exchange['onAnswer']>
-    dispatch(exchange)
+    dispatch(exchange, pools)
   }
 
   function start (call: Call, target: Target, resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
@@ -106,12 +106,12 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   prepareServer(fastify)
 }
 
-function dispatch (exchange: Exchange): void {
+function dispatch (exchange: Exchange, pools: Pools): void {
   const { call, target } = exchange
   const { request, timeouts } = call
   const body = openBody(call.body, request, call.bodyLimit)
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
-  dispatcherOf(target, call.backend).dispatch({
+  pools.open(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),
     method: call.method as 'GET',
     // undici writes the length of a Buffer by itself
@@ -121,13 +121,6 @@ function dispatch (exchange: Exchange): void {
     headersTimeout: exchange.streams ? timeouts.headers : 0,
     bodyTimeout: 0
   }, exchange)
-}
-
-/** Requests that run finish on the old connections; new ones get new ones. */
-function replacePool (target: Target): void {
-  const pool = target.dispatcher
-  target.dispatcher = undefined
-  pool?.close().catch(() => {})
 }
 
 function release (target: Target): void {

@@ -6,10 +6,10 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { bagOfList } from '../lib/headers/bag.ts'
-import { compilePolicies } from '../lib/headers/policies.ts'
+import { createPolicies } from '../lib/headers/policies.ts'
 import { guarded } from '../lib/routes/plan.ts'
 import type { HeaderPolicies } from '../lib/headers/policies.ts'
-import type { BackendConfig, Call, Layer, ModifyRequest, ProxyConfig } from '../lib/types.ts'
+import type { Call, Layer, ModifyRequest } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
@@ -20,16 +20,10 @@ declare module './core.ts' {
 
 const headers: FastifyPluginAsync = async function headers (fastify) {
   const { reverseproxy } = fastify
-  // Keyed by the configurations, which are frozen: a backend that is updated at run time has a new one.
-  const compiled = new WeakMap<ProxyConfig, WeakMap<BackendConfig, HeaderPolicies>>()
+  const findPolicies = createPolicies(reverseproxy.config)
 
   function policiesOf (call: Call): HeaderPolicies {
-    const { plan, backend } = call
-    let ofPlan = compiled.get(plan)
-    if (ofPlan === undefined) compiled.set(plan, ofPlan = new WeakMap())
-    let policies = ofPlan.get(backend.config)
-    if (policies === undefined) ofPlan.set(backend.config, policies = compilePolicies(reverseproxy.config, plan, backend.config))
-    return policies
+    return findPolicies(call.policySlot, call.plan, call.backend.config)
   }
 
   const layer: Layer = next => function writeHeaders (call) {

@@ -51,6 +51,7 @@ export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
       record,
       backend,
       plan: proxy,
+      policySlot: plan.policySlot,
       method: options?.method === undefined ? request.raw.method! : checkMethod(options.method),
       path: options?.path === undefined ? plan.rewrite(target, request.params as Record<string, string>) : checkPath(options.path),
       headers: [],

@@ -2,6 +2,7 @@
 import { createRewrite, isSafePath } from '../rewrite/index.ts'
 import { BadPathError } from '../errors.ts'
 import type { Params, Rewrite } from '../rewrite/index.ts'
+import type { PolicySlot } from '../headers/policies.ts'
 import type { ProxyConfig } from '../types.ts'
 
 /** A route's options, compiled. */
@@ -11,6 +12,7 @@ export interface Plan {
   readonly name: string
   /** The request target that the backend gets. @throws BadPathError */
   readonly rewrite: Rewrite
+  readonly policySlot: PolicySlot
 }
 
 /** A plan that changes nothing: `reply.proxy()` on a route without options. */
@@ -28,7 +30,7 @@ export const NOTHING: ProxyConfig = Object.freeze({
 })
 
 export function createPlan (config: ProxyConfig, name: string): Plan {
-  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded }
+  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded, policySlot: { backend: undefined, policies: undefined } }
 }
 
 /** Without a rewrite the target goes on byte for byte, if its path may go anywhere at all. */

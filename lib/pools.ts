@@ -1,0 +1,90 @@
+/**
+ * Connections, shared: one undici pool for each origin and set of connection options within a scope. A thousand
+ * backends on one host keep warm connections then instead of a thousand cold ones; another tenant, or other TLS
+ * options, never share.
+ */
+import { addressOf, createPool } from './pool.ts'
+import type { Dispatcher } from 'undici'
+import type { Backend, BackendConfig, Target } from './types.ts'
+
+interface Shared {
+  readonly key: string
+  readonly dispatcher: Dispatcher
+  readonly users: Set<Target>
+}
+
+export interface Pools {
+  /** The pool of a target, made or joined when it is first needed. */
+  open (target: Target, backend: Backend): Dispatcher
+  /** The target needs it no more; the last one closes it, and waits until it is closed. */
+  leave (target: Target): Promise<void>
+  /** New requests of everyone on the target's pool get a new one; requests under way finish on the old. */
+  replace (target: Target): void
+  /** Waits `ms` at most for requests under way, then closes every connection. */
+  close (ms: number): Promise<void>
+}
+
+export function createPools (): Pools {
+  const byKey = new Map<string, Shared>()
+  const ofTarget = new Map<Target, Shared>()
+
+  function open (target: Target, backend: Backend): Dispatcher {
+    if (target.dispatcher !== undefined) return target.dispatcher
+    const key = keyOf(target, backend)
+    let shared = byKey.get(key)
+    if (shared === undefined) byKey.set(key, shared = { key, dispatcher: createPool(target.id, backend.config), users: new Set() })
+    shared.users.add(target)
+    ofTarget.set(target, shared)
+    target.dispatcher = shared.dispatcher
+    return shared.dispatcher
+  }
+
+  async function leave (target: Target): Promise<void> {
+    const shared = forget(target)
+    if (shared === undefined || shared.users.size > 0) return
+    if (byKey.get(shared.key) === shared) byKey.delete(shared.key)
+    await closed(shared.dispatcher)
+  }
+
+  function forget (target: Target): Shared | undefined {
+    const shared = ofTarget.get(target)
+    target.dispatcher = undefined
+    ofTarget.delete(target)
+    shared?.users.delete(target)
+    return shared
+  }
+
+  function replace (target: Target): void {
+    const shared = ofTarget.get(target)
+    if (shared === undefined) return
+    byKey.delete(shared.key)
+    for (const user of [...shared.users]) forget(user)
+    void closed(shared.dispatcher)
+  }
+
+  async function close (ms: number): Promise<void> {
+    const dispatchers = [...byKey.values()].map(({ dispatcher }) => dispatcher)
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([Promise.all(dispatchers.map(closed)), new Promise(resolve => { timer = setTimeout(resolve, ms) })])
+    clearTimeout(timer)
+    await Promise.all(dispatchers.map(dispatcher => dispatcher.destroy().catch(() => {})))
+  }
+
+  return { open, leave, replace, close }
+}
+
+/** What must be the same for two targets to share connections. */
+function keyOf (target: Target, backend: Backend): string {
+  const { origin, socketPath } = addressOf(target.id)
+  return JSON.stringify([backend.scope, origin, socketPath, connectionOptions(backend.config)])
+}
+
+/** The options that live in a pool. */
+export function connectionOptions ({ pool, tls, http2, timeout }: BackendConfig): unknown {
+  return [pool, tls, http2, timeout.connect]
+}
+
+/** A pool that was destroyed meanwhile is closed as well. */
+function closed (dispatcher: Dispatcher): Promise<void> {
+  return dispatcher.close().catch(() => {})
+}
