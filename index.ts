@@ -1,6 +1,8 @@
 /** fastify-reverseproxy: the API gateway that Fastify users `register()`. */
 export { default, default as reverseproxy } from './plugins/reverseproxy.ts'
 export { serverOptions } from './lib/server-options.ts'
+export { loadConfigFile } from './lib/config-file.ts'
+export { parseOptions } from './lib/options/index.ts'
 export { OptionsError } from './lib/errors.ts'
 export type { ReverseProxy } from './plugins/core.ts'
 export type { BackendsApi } from './plugins/backends.ts'

@@ -49,6 +49,8 @@ export const AbortedError = createError('RP_ERR_ABORTED', 'The client closed the
 export const UnknownBackendError = createError('RP_ERR_UNKNOWN_BACKEND', 'The gateway is not set up for this request', 500)
 /** A hook or option produced a header that must not be sent. */
 export const InvalidHeaderError = createError('RP_ERR_INVALID_HEADER', 'The gateway produced an invalid header', 500)
+/** `reply.proxy()` or a hook asked for a call that cannot be made. What and where is in the `cause`. */
+export const InvalidCallError = createError('RP_ERR_INVALID_CALL', 'The gateway is not set up for this request', 500)
 /** A balancer returned something that is not one of its targets, or threw. */
 export const BalancerError = createError('RP_ERR_BALANCER', 'The gateway could not choose a backend target', 500)
 

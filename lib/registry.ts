@@ -4,7 +4,8 @@
  * A backend object lives as long as its name: an update replaces its configuration, its lists and its balancer, while targets
  * whose URL stays keep their pool and their counters.
  */
-import { parseBackend, parseTarget, parseTargetPatch } from './options/index.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { backendNameProblem, parseBackend, parseTarget, parseTargetPatch } from './options/index.ts'
 import { OptionsError } from './errors.ts'
 import { addressOf } from './pool.ts'
 import { connectionOptions, createPools } from './pools.ts'
@@ -91,6 +92,8 @@ export function createRegistry (options: RegistryOptions) {
   const api = {
     add (name: string, input: unknown): void {
       if (resolve(name) !== undefined) throw new RangeError(`there is a backend ${JSON.stringify(name)} already`)
+      const problem = backendNameProblem(name)
+      if (problem !== undefined) throw new OptionsError([{ path: 'backends', rule: problem, value: name }])
       insert('', name, create('', name, parseBackend(input, config, `backends.${name}`)))
     },
 
@@ -104,7 +107,7 @@ export function createRegistry (options: RegistryOptions) {
       const backend = existing(name)
       const next = parseBackend(input, config, `backends.${name}`)
       // TLS and pool options live in the pools: where they change, no pool can be kept
-      const poolsStay = JSON.stringify(connectionOptions(next)) === JSON.stringify(connectionOptions(backend.config))
+      const poolsStay = isDeepStrictEqual(connectionOptions(next), connectionOptions(backend.config))
       const before = new Map(backend.targets.map(target => [target.id, target]))
       const targets = next.targets.map(targetConfig => {
         const kept = before.get(targetConfig.url)
@@ -112,7 +115,7 @@ export function createRegistry (options: RegistryOptions) {
         before.delete(targetConfig.url)
         return applyTarget(kept, targetConfig)
       })
-      const balancer = JSON.stringify(next.balancer) === JSON.stringify(backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
+      const balancer = isDeepStrictEqual(next.balancer, backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
       backend.config = next
       backend.balancer = balancer
       setTargets(backend, targets)

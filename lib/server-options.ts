@@ -82,9 +82,10 @@ export const serverOptions = {
 
 /** Says at boot what was not set, once, where a request would be the first to notice. */
 export function checkServer (fastify: FastifyInstance): void {
-  const { routerOptions, requestTimeout } = fastify.initialConfig as { routerOptions?: { maxParamLength?: number }, requestTimeout?: number }
+  const { routerOptions, http2 } = fastify.initialConfig as { routerOptions?: { maxParamLength?: number }, http2?: boolean }
   const missing: string[] = []
   if ((routerOptions?.maxParamLength ?? 100) <= 100) missing.push('routerOptions.maxParamLength (path parameters over 100 characters are not found)')
-  if (requestTimeout === undefined) missing.push('requestTimeout')
-  if (missing.length > 0) fastify.log.warn(`fastify-reverseproxy: Fastify was made without serverOptions; it lacks ${missing.join(', ')}`)
+  // Node keeps the limit on the server; `https` and `http` are options of their own, and only one of them counts
+  if (http2 !== true && (fastify.server as { maxHeaderSize?: number }).maxHeaderSize === undefined) missing.push('http.maxHeaderSize (with https: https.maxHeaderSize), absolute-form targets, statuses for malformed requests')
+  if (missing.length > 0) fastify.log.warn(`fastify-reverseproxy: Fastify was made without all of serverOptions: ${missing.join('; ')}`)
 }

@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { bagOfList } from '../lib/headers/bag.ts'
 import { createPolicies } from '../lib/headers/policies.ts'
-import { guarded } from '../lib/routes/plan.ts'
+import { checkMethod, checkPath } from '../lib/routes/call.ts'
 import type { HeaderPolicies } from '../lib/headers/policies.ts'
 import type { Call, Layer, ModifyRequest } from '../lib/types.ts'
 
@@ -56,14 +56,14 @@ function describeValue (call: Call): void {
   const bag = bagOfList(call.headers)
   const { contentType } = call.body as { contentType: string | undefined }
   bag.delete('content-encoding')
-  if (contentType !== undefined && call.edits?.['content-type'] === undefined) bag.set('content-type', contentType)
+  if (contentType !== undefined && Object.keys(call.edits ?? {}).every(name => name.toLowerCase() !== 'content-type')) bag.set('content-type', contentType)
 }
 
 async function modify (call: Call, hook: ModifyRequest): Promise<Call> {
   const draft = { method: call.method, path: call.path, headers: bagOfList(call.headers) }
   await hook(draft, call.request)
-  if (draft.path !== call.path) call.path = guarded(draft.path, {})
-  call.method = draft.method
+  if (draft.path !== call.path) call.path = checkPath(draft.path)
+  if (draft.method !== call.method) call.method = checkMethod(draft.method)
   return call
 }
 

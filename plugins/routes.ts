@@ -122,11 +122,11 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url)
     route.config = { ...route.config, [kPlan]: plan } as NonNullable<RouteOptions['config']>
     if (!ours) return
-    named.push({ route: plan.name, backend: proxy.backend })
-    const { handler, preParsing } = forwarding(() => plan)
-    route.handler = handler
+    // the automatic HEAD route repeats its GET
+    if (!named.some(({ route, backend }) => route === plan.name && backend === proxy.backend)) named.push({ route: plan.name, backend: proxy.backend })
+    route.handler = (request, reply) => { run(request, reply, plan, undefined) }
     // copied, not extended: the user's array may serve other routes too
-    route.preParsing = [route.preParsing ?? [], preParsing ?? []].flat() as NonNullable<RouteOptions['preParsing']>
+    if (mayHaveBody(route)) route.preParsing = [route.preParsing ?? [], hideBody].flat() as NonNullable<RouteOptions['preParsing']>
   })
 
   const forwarding: DeclareTools['forwarding'] = planOf => ({
@@ -149,6 +149,11 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   if (!fastify.hasConstraintStrategy(CONSTRAINT)) fastify.addConstraintStrategy(createConstraintStrategy())
   declareRoutes(fastify, config, { forwarding })
   if (config.defaultBackend !== undefined) declareDefault(fastify, fallback, { forwarding })
+}
+
+/** Fastify parses no body of a GET or HEAD. */
+function mayHaveBody ({ method }: RouteOptions): boolean {
+  return [method].flat().some(name => name !== 'GET' && name !== 'HEAD')
 }
 
 /** RFC 9110 section 7.6.2: an OPTIONS that may go no further is answered here. */

@@ -18,7 +18,11 @@ const CHUNKED: BodyPlan = { kind: 'chunked' }
 
 /** Looks at the framing headers only; a body that a hook has put on `request.body` replaces the client's. */
 export function planBody (request: FastifyRequest, limit: number): BodyPlan {
-  if (request.body !== undefined && request.body !== null) return valueBody(request.body)
+  if (request.body !== undefined) {
+    if (request.body !== null) return valueBody(request.body)
+    // what Fastify's parser made of a JSON `null`, or a hook's way to say "no body"
+    return request.raw.headers['content-type'] === undefined ? NONE : valueBody(null)
+  }
   const headers = request.raw.headers
   const length = headers['content-length']
   if (length !== undefined) {

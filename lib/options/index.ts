@@ -13,7 +13,8 @@ import { crossCheckBackend, crossCheckGateway, crossCheckProxy, type Known } fro
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveTarget, resolveTargetPatch, type BackendDefaults } from './resolve-backend.ts'
 import { resolveGateway, type ParsedOptions } from './resolve-gateway.ts'
 import { resolveProxy } from './resolve-route.ts'
-import type { Origin } from './rules.ts'
+import { RULES, type Origin } from './rules.ts'
+import { milliseconds } from './units.ts'
 import {
   backendSchema, targetPatchSchema, targetSchema,
   type BackendOptions, type TargetOption, type TargetPatchOption
@@ -87,6 +88,17 @@ export function parseBackend (input: unknown, context: BackendContext, path: str
     crossCheck: (backend, walk) => { crossCheckBackend(backend, path, known, walk) },
     resolve: (backend, origin) => resolveBackend(backend, context.backendDefaults ?? BUILT_IN_DEFAULTS, origin)
   })
+}
+
+/** Milliseconds of a duration, `250` or `'10s'`; undefined for what is none. */
+export function parseDuration (value: unknown): number | undefined {
+  if (typeof value === 'number') return value >= 0 ? value : undefined
+  return typeof value === 'string' && RULES.duration(value) === undefined ? milliseconds(value) : undefined
+}
+
+/** What is wrong with a backend's name, or undefined. */
+export function backendNameProblem (name: string): string | undefined {
+  return RULES.backendName(name)
 }
 
 /** A target by itself; its `url` comes back in normal form. Throws OptionsError with every problem. */

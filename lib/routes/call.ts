@@ -1,9 +1,10 @@
 /** From a client's request and a route's plan to a call: which backend, path, body and limits. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
-import { BadPathError, BadRequestError, TargetTooLongError, UnknownBackendError, VersionError } from '../errors.ts'
+import { BadPathError, InvalidCallError, TargetTooLongError, UnknownBackendError, VersionError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
 import { isEmpty } from '../is-empty.ts'
+import { parseDuration } from '../options/index.ts'
 import { guarded } from './plan.ts'
 import type { Plan } from './plan.ts'
 import type { Backend, Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
@@ -18,7 +19,8 @@ export interface CallOptions {
   headers?: Readonly<Record<string, string | undefined>>
   /** Instead of the client's: a text, bytes, or a value that is sent as JSON; null sends none. */
   body?: unknown
-  timeout?: Partial<Omit<Timeouts, 'connect'>>
+  /** Milliseconds or texts like `'2s'`; one duration is the total time. */
+  timeout?: number | string | { headers?: number | string, idle?: number | string, total?: number | string }
 }
 
 export interface CallTools {
@@ -35,6 +37,7 @@ export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
 
   return function createCall (request, reply, record, plan, options) {
     const { config: proxy } = plan
+    if (options !== undefined) checkOptions(options)
     const target = request.raw.url!
     const { httpVersionMajor, httpVersionMinor } = request.raw
     // HTTP/2 has streams; a message that only says so has none
@@ -71,17 +74,42 @@ function unknownBackend (name: string | undefined): Error {
 
 function timeoutsOf (backend: Backend, proxy: Call['plan'], options: CallOptions | undefined): Timeouts {
   const ofBackend = backend.config.timeout
-  if (options?.timeout !== undefined) return { ...ofBackend, ...proxy.timeout, ...options.timeout }
+  if (options?.timeout !== undefined) return { ...ofBackend, ...proxy.timeout, ...ownTimeouts(options.timeout) }
   return isEmpty(proxy.timeout) ? ofBackend : { ...ofBackend, ...proxy.timeout }
 }
 
-function checkMethod (method: string): string {
-  const upper = method.toUpperCase()
-  if (!isToken(upper) || upper === 'CONNECT' || upper === 'TRACE') throw new BadRequestError('method')
+const OPTIONS = new Set(['path', 'method', 'headers', 'body', 'timeout'])
+const TIMEOUTS = new Set(['headers', 'idle', 'total'])
+
+function checkOptions (options: CallOptions): void {
+  for (const name in options) if (!OPTIONS.has(name)) throw invalid(`unknown option ${JSON.stringify(name)}`)
+}
+
+/** One duration is the total time. */
+function ownTimeouts (timeout: NonNullable<CallOptions['timeout']>): Partial<Timeouts> {
+  const parsed: Record<string, number> = {}
+  for (const [name, value] of Object.entries(typeof timeout === 'object' ? timeout : { total: timeout })) {
+    if (!TIMEOUTS.has(name)) throw invalid(`unknown option timeout.${name}`)
+    const duration = parseDuration(value)
+    if (duration === undefined) throw invalid(`timeout.${name} must be a duration (got ${JSON.stringify(value)})`)
+    parsed[name] = duration
+  }
+  return parsed
+}
+
+/** A method that a hook or handler chose. @throws InvalidCallError */
+export function checkMethod (method: unknown): string {
+  const upper = String(method).toUpperCase()
+  if (!isToken(upper) || upper === 'CONNECT' || upper === 'TRACE') throw invalid(`the method ${JSON.stringify(method)} cannot be forwarded`)
   return upper
 }
 
-function checkPath (path: string): string {
-  if (typeof path !== 'string' || !path.startsWith('/')) throw new BadPathError({ cause: new Error(`path ${JSON.stringify(path)} must start with /`) })
+/** A path that a hook or handler chose. @throws InvalidCallError, and BadPathError where it climbs */
+export function checkPath (path: unknown): string {
+  if (typeof path !== 'string' || !path.startsWith('/')) throw invalid(`the path ${JSON.stringify(path)} must start with /`)
   return guarded(path, {})
+}
+
+function invalid (what: string): Error {
+  return new InvalidCallError({ cause: new Error(what) })
 }

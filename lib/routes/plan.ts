@@ -36,6 +36,6 @@ export function createPlan (config: ProxyConfig, name: string): Plan {
 /** Without a rewrite the target goes on byte for byte, if its path may go anywhere at all. */
 export function guarded (target: string, _params: Params): string {
   const query = target.indexOf('?')
-  if (!isSafePath(query < 0 ? target : target.slice(0, query))) throw new BadPathError()
+  if (target.includes('#') || !isSafePath(query < 0 ? target : target.slice(0, query))) throw new BadPathError()
   return target
 }

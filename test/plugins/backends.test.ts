@@ -188,6 +188,8 @@ t.test('wrong names and options at run time are refused and change nothing', asy
   const { backends } = app.reverseproxy
   const before = JSON.stringify(backends.list())
   t.throws(() => backends.add('up', a.url), RangeError)
+  t.throws(() => backends.add('', a.url), { code: 'RP_ERR_OPTIONS' })
+  t.throws(() => backends.add('b c', a.url), { code: 'RP_ERR_OPTIONS' })
   t.throws(() => backends.add('x', { targets: [a.url], balancer: 'nonsense' }), { code: 'RP_ERR_OPTIONS' })
   t.throws(() => backends.update('nope', a.url), /no backend "nope"/)
   t.throws(() => backends.update('up', { targets: ['ftp://x'] }), { code: 'RP_ERR_OPTIONS' })

@@ -115,6 +115,13 @@ t.test('a modifier cannot break the message: line breaks and framing headers are
   }
 })
 
+t.test('a modifier cannot send a method that is no request', async t => {
+  for (const method of ['CONNECT', 'bad method', '']) {
+    const { url } = await setUp(t, { modifyRequest: draft => { draft.method = method } })
+    t.match(await (await fetch(url)).json(), { statusCode: 500, code: 'RP_ERR_INVALID_CALL' })
+  }
+})
+
 t.test('a modifier\'s path is guarded as well', async t => {
   const { url } = await setUp(t, { modifyRequest: draft => { draft.path = '/a/../b' } })
   t.equal((await fetch(url)).status, 400)

@@ -189,6 +189,34 @@ t.test('reply.proxy() forwards from a handler, with changes', async t => {
   t.match((await app.inject('/callback')).json(), { name: 'a' })
 })
 
+t.test('reply.proxy() refuses what it cannot do, and says so in the log', async t => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(reverseproxy, { backends })
+  let options: object = {}
+  app.get('/x', async (_request, reply) => reply.proxy('a', options))
+  for (const [wrong, said] of [[{ pathh: '/y' }, 'pathh'], [{ timeout: { total: 'soon' } }, 'soon'], [{ timeout: { connect: 1 } }, 'connect'], [{ method: 'CONNECT' }, 'CONNECT'], [{ path: 'y' }, 'must start with /']] as const) {
+    options = wrong
+    t.match((await app.inject('/x')).json(), { statusCode: 500, code: 'RP_ERR_INVALID_CALL' })
+    t.match(lines.pop(), said)
+  }
+  options = { path: '/y?x=1#f' }
+  t.equal((await app.inject('/x')).statusCode, 400)
+  options = { timeout: '5s', headers: { 'X-Source': 'here' } }
+  t.match((await app.inject('/x')).json(), { source: 'here' })
+})
+
+t.test('a JSON null that Fastify has parsed is forwarded as null', async t => {
+  const app = await boot({ backends }, app => { app.post('/n', async (_request, reply) => reply.proxy('a')) })
+  t.match((await app.inject({ method: 'POST', url: '/n', payload: 'null', headers: { 'content-type': 'application/json' } })).json(), { body: 'null', type: 'application/json' })
+})
+
+t.test('reply.proxy() keeps a content type of the caller\'s, however it is written', async t => {
+  const app = await boot({ backends }, app => { app.post('/n', async (_request, reply) => reply.proxy('a', { body: { a: 1 }, headers: { 'Content-Type': 'application/vnd.api+json' } })) })
+  t.match((await app.inject({ method: 'POST', url: '/n', payload: {} })).json(), { body: '{"a":1}', type: 'application/vnd.api+json' })
+})
+
 t.test('reply.proxy() to an unknown backend is a coded 500 that names it in the log only', async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
