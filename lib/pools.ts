@@ -59,7 +59,7 @@ export function createPools (): Pools {
     if (shared === undefined) return
     byKey.delete(shared.key)
     for (const user of [...shared.users]) forget(user)
-    void closed(shared.dispatcher)
+    closed(shared.dispatcher)
   }
 
   async function close (ms: number): Promise<void> {

@@ -49,6 +49,8 @@ export function createRegistry (options: RegistryOptions) {
   const { config } = options
   const scopes = new Map<string, Map<string, MutableBackend>>()
   const pools = createPools()
+  /** Counts changes of what names mean. */
+  let changes = 0
 
   function create (scope: string, name: string, backendConfig: BackendConfig): MutableBackend {
     const backend: MutableBackend = {
@@ -67,6 +69,7 @@ export function createRegistry (options: RegistryOptions) {
     let backends = scopes.get(scope)
     if (backends === undefined) scopes.set(scope, backends = new Map())
     backends.set(name, backend)
+    changes++
   }
 
   /** The backend of this name in a scope, else the one everybody shares. */
@@ -100,6 +103,7 @@ export function createRegistry (options: RegistryOptions) {
     async remove (name: string): Promise<void> {
       const backend = existing(name)
       scopes.get('')!.delete(name)
+      changes++
       await Promise.all(retire(backend, backend.targets))
     },
 
@@ -117,6 +121,7 @@ export function createRegistry (options: RegistryOptions) {
       })
       const balancer = isDeepStrictEqual(next.balancer, backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
       backend.config = next
+      changes++
       backend.balancer = balancer
       setTargets(backend, targets)
       retire(backend, [...before.values()])
@@ -184,7 +189,7 @@ export function createRegistry (options: RegistryOptions) {
       .flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
   }
 
-  return { api, resolve, findOrigin, pools, close }
+  return { api, resolve, findOrigin, pools, close, version: () => changes }
 }
 
 function createTarget (config: TargetConfig): Target {

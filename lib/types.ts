@@ -5,8 +5,8 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import type { PolicySlot } from './headers/policies.ts'
 import type { BackendDefaults } from './options/index.ts'
+import type { Settings } from './routes/settings.ts'
 
 // ---------------------------------------------------------------- outcomes
 
@@ -333,9 +333,8 @@ export interface Call {
   readonly reply: FastifyReply
   readonly record: RequestRecord
   readonly backend: Backend
-  readonly plan: ProxyConfig
-  /** Where the route remembers its header policies. Writer: plugins/headers.ts */
-  readonly policySlot: PolicySlot
+  /** What the route, the backend and the gateway say about such calls. */
+  readonly settings: Settings
   method: string
   /** Path and query, without the target's base path. */
   path: string
@@ -345,8 +344,7 @@ export interface Call {
   readonly edits: Readonly<Record<string, string | undefined>> | undefined
   /** What is sent as the body, and how it is framed. */
   body: BodyPlan
-  /** Largest body in bytes; Infinity: none. */
-  readonly bodyLimit: number
+  /** The settings' timeouts, or what `reply.proxy()` made of them. */
   readonly timeouts: Timeouts
   /** When the whole call must be over, `performance.now()` milliseconds; Infinity: never. */
   readonly deadline: number

@@ -109,7 +109,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
 function dispatch (exchange: Exchange, pools: Pools): void {
   const { call, target } = exchange
   const { request, timeouts } = call
-  const body = openBody(call.body, request, call.bodyLimit)
+  const body = openBody(call.body, request, call.settings.bodyLimit)
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
   pools.open(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),

@@ -6,39 +6,34 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { bagOfList } from '../lib/headers/bag.ts'
-import { createPolicies } from '../lib/headers/policies.ts'
+import { compilePolicies } from '../lib/headers/policies.ts'
 import { checkMethod, checkPath } from '../lib/routes/call.ts'
 import type { HeaderPolicies } from '../lib/headers/policies.ts'
-import type { Call, Layer, ModifyRequest } from '../lib/types.ts'
+import type { BackendConfig, Call, Layer, ModifyRequest, ProxyConfig } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
-    /** The header policies of a call's route towards its backend, compiled once. Owner: plugins/headers.ts */
-    policiesOf: (call: Call) => HeaderPolicies
+    /** Compiles the header policies of a route towards a backend. Owner: plugins/headers.ts */
+    policies: (proxy: ProxyConfig, backend: BackendConfig) => HeaderPolicies
   }
 }
 
 const headers: FastifyPluginAsync = async function headers (fastify) {
   const { reverseproxy } = fastify
-  const findPolicies = createPolicies(reverseproxy.config)
-
-  function policiesOf (call: Call): HeaderPolicies {
-    return findPolicies(call.policySlot, call.plan, call.backend.config)
-  }
 
   const layer: Layer = next => function writeHeaders (call) {
+    const { policies, modifyRequest } = call.settings
     try {
-      call.headers = policiesOf(call).request(call.request)
+      call.headers = policies.request(call.request)
       if (call.edits !== undefined) applyEdits(call)
       if (call.body.kind === 'value') describeValue(call)
     } catch (error) {
       return Promise.reject(error)
     }
-    const { modifyRequest } = call.plan
     return modifyRequest === undefined ? next(call) : modify(call, modifyRequest).then(next)
   }
 
-  reverseproxy.policiesOf = policiesOf
+  reverseproxy.policies = (proxy, backend) => compilePolicies(reverseproxy.config, proxy, backend)
   reverseproxy.layer('headers', layer)
 }
 

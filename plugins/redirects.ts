@@ -14,7 +14,7 @@ const redirects: FastifyPluginAsync = async function redirects (fastify) {
   const { reverseproxy } = fastify
 
   const layer: Layer = next => function followRedirects (call) {
-    const policy = call.plan.redirects ?? call.backend.config.redirects
+    const policy = call.settings.redirects
     return policy === 'pass' ? next(call) : follow(next, call, policy.follow)
   }
 

@@ -16,6 +16,7 @@ import { createCalls } from '../lib/routes/call.ts'
 import { declareDefault, declareRoutes } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
 import { createPlan, NOTHING } from '../lib/routes/plan.ts'
+import { createSettings } from '../lib/routes/settings.ts'
 import type { OptionProblem } from '../lib/errors.ts'
 import type { ProxyOptions } from '../lib/options/index.ts'
 import type { CallOptions } from '../lib/routes/call.ts'
@@ -51,8 +52,8 @@ interface Planned { [kPlan]?: Plan }
 const routes: FastifyPluginAsync = async function routes (fastify) {
   const { reverseproxy } = fastify
   const { config, clock, deadlines } = reverseproxy
-  const createCall = createCalls({ config, resolve: reverseproxy.registry.resolve, now: clock.now })
-  const { deliver, fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing, policiesOf: reverseproxy.policiesOf })
+  const createCall = createCalls({ config, registry: reverseproxy.registry, findSettings: createSettings(config, reverseproxy.policies), now: clock.now })
+  const { deliver, fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing })
   /** Routes and the backends they name, to be checked when all backends are known. */
   const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
 

@@ -3,11 +3,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
 import { BadPathError, InvalidCallError, TargetTooLongError, UnknownBackendError, VersionError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
-import { isEmpty } from '../is-empty.ts'
 import { parseDuration } from '../options/index.ts'
 import { guarded } from './plan.ts'
 import type { Plan } from './plan.ts'
-import type { Backend, Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
+import type { Registry } from '../registry.ts'
+import type { FindSettings } from './settings.ts'
+import type { Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
 
 /** What `reply.proxy(backend, options)` may say. */
 export interface CallOptions {
@@ -25,18 +26,27 @@ export interface CallOptions {
 
 export interface CallTools {
   readonly config: GatewayConfig
-  resolve (name: string, scope: string | undefined): Backend | undefined
+  readonly registry: Pick<Registry, 'resolve' | 'version'>
+  readonly findSettings: FindSettings
   now (): number
 }
 
 export type CreateCall = (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, plan: Plan, options: CallOptions | undefined) => Call
 
 /** @throws coded 4xx errors for what the client sent, UnknownBackendError (500) for what the set-up lacks */
-export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
-  const maxBody = config.limits.body
+export function createCalls ({ config, registry, findSettings, now }: CallTools): CreateCall {
+  /** Looks the backend up again when some backend has changed since this route was last asked for. */
+  function refresh (plan: Plan, scope: string | undefined): void {
+    const name = plan.config.backend ?? config.defaultBackend
+    const backend = name === undefined ? undefined : registry.resolve(name, scope)
+    if (backend === undefined) throw unknownBackend(name)
+    plan.backend = backend
+    plan.settings = findSettings(plan.config, backend.config)
+    // what one tenant's name means is not what the next one's means
+    plan.version = scope === undefined ? registry.version() : -1
+  }
 
   return function createCall (request, reply, record, plan, options) {
-    const { config: proxy } = plan
     if (options !== undefined) checkOptions(options)
     const target = request.raw.url!
     const { httpVersionMajor, httpVersionMinor } = request.raw
@@ -44,23 +54,21 @@ export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
     if (httpVersionMajor !== 1 ? !('stream' in request.raw) : httpVersionMinor > 1) throw new VersionError()
     if (target.length > config.limits.target) throw new TargetTooLongError()
     if (target.includes('#')) throw new BadPathError()
-    const backend = resolve(proxy.backend ?? config.defaultBackend ?? '', record.tenant)
-    if (backend === undefined) throw unknownBackend(proxy.backend ?? config.defaultBackend)
-    const timeouts = timeoutsOf(backend, proxy, options)
-    const bodyLimit = proxy.bodyLimit ?? maxBody
+    if (plan.version !== registry.version() || record.tenant !== undefined) refresh(plan, record.tenant)
+    const backend = plan.backend!
+    const settings = plan.settings!
+    const timeouts = options?.timeout === undefined ? settings.timeouts : { ...settings.timeouts, ...ownTimeouts(options.timeout) }
     return {
       request,
       reply,
       record,
       backend,
-      plan: proxy,
-      policySlot: plan.policySlot,
+      settings,
       method: options?.method === undefined ? request.raw.method! : checkMethod(options.method),
       path: options?.path === undefined ? plan.rewrite(target, request.params as Record<string, string>) : checkPath(options.path),
       headers: [],
       edits: options?.headers,
-      body: options === undefined || !('body' in options) ? planBody(request, bodyLimit) : options.body === null ? { kind: 'none' } : valueBody(options.body),
-      bodyLimit,
+      body: options === undefined || !('body' in options) ? planBody(request, settings.bodyLimit) : options.body === null ? { kind: 'none' } : valueBody(options.body),
       timeouts,
       deadline: timeouts.total > 0 ? now() + timeouts.total : Infinity,
       target: undefined
@@ -70,12 +78,6 @@ export function createCalls ({ config, resolve, now }: CallTools): CreateCall {
 
 function unknownBackend (name: string | undefined): Error {
   return new UnknownBackendError({ cause: new Error(name === undefined ? 'no backend was named and there is no defaultBackend' : `there is no backend ${JSON.stringify(name)}`) })
-}
-
-function timeoutsOf (backend: Backend, proxy: Call['plan'], options: CallOptions | undefined): Timeouts {
-  const ofBackend = backend.config.timeout
-  if (options?.timeout !== undefined) return { ...ofBackend, ...proxy.timeout, ...ownTimeouts(options.timeout) }
-  return isEmpty(proxy.timeout) ? ofBackend : { ...ofBackend, ...proxy.timeout }
 }
 
 const OPTIONS = new Set(['path', 'method', 'headers', 'body', 'timeout'])

@@ -7,7 +7,6 @@ import { AbortedError } from '../errors.ts'
 import { lingerWhileUploading } from '../forward/linger.ts'
 import { bagOfReply } from '../headers/bag.ts'
 import type { Deadlines } from '../deadlines.ts'
-import type { HeaderPolicies } from '../headers/policies.ts'
 import type { Answer, Call, ProxyConfig, ResponseDraft } from '../types.ts'
 
 /** Texts up to this size are sent as strings. */
@@ -17,34 +16,33 @@ export interface DeliverTools {
   readonly deadlines: Deadlines
   /** Whether the server is on its way down: connections end with their answers. */
   isClosing (): boolean
-  policiesOf (call: Call): HeaderPolicies
 }
 
 /** After these nothing else on the connection can be trusted to be a request. */
 const LAST_WORDS = new Set(['RP_ERR_BAD_REQUEST', 'RP_ERR_TRANSFER_CODING', 'RP_ERR_HTTP_VERSION'])
 
-export function createDeliver ({ deadlines, isClosing, policiesOf }: DeliverTools) {
+export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
   function deliver (call: Call, answer: Answer): void {
     const { request, reply } = call
     try {
       reply.code(answer.status)
       if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status]) setReason(reply, answer.statusMessage)
-      const plain = policiesOf(call).response(answer.headers, reply, request) && answer.plain
+      const plain = call.settings.policies.response(answer.headers, reply, request) && answer.plain
       if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
       if (isClosing()) reply.header('connection', 'close')
-      if (call.plan.modifyResponse === undefined) send(reply, answer, call.method, plain)
-      else modify(call, answer, call.plan.modifyResponse).then(undefined, error => refuse(error))
+      if (call.settings.modifyResponse === undefined) send(reply, answer, call.method, plain)
+      else modify(call, answer, call.settings.modifyResponse).then(undefined, error => refuse(error))
     } catch (error) {
       refuse(error as Error)
     }
 
     function refuse (error: Error): void {
       answer.discard()
-      fail(call.plan, request, reply, error)
+      fail(call.settings, request, reply, error)
     }
   }
 
-  function fail (plan: ProxyConfig, request: FastifyRequest, reply: FastifyReply, error: Error): void {
+  function fail (plan: Pick<ProxyConfig, 'errorHandler'>, request: FastifyRequest, reply: FastifyReply, error: Error): void {
     // Nobody is there to read it; the record says so.
     if (error instanceof AbortedError && (request.raw.aborted || request.raw.socket?.destroyed !== false)) return
     if (LAST_WORDS.has((error as { code?: string }).code ?? '')) reply.header('connection', 'close')

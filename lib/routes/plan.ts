@@ -2,8 +2,8 @@
 import { createRewrite, isSafePath } from '../rewrite/index.ts'
 import { BadPathError } from '../errors.ts'
 import type { Params, Rewrite } from '../rewrite/index.ts'
-import type { PolicySlot } from '../headers/policies.ts'
-import type { ProxyConfig } from '../types.ts'
+import type { Settings } from './settings.ts'
+import type { Backend, ProxyConfig } from '../types.ts'
 
 /** A route's options, compiled. */
 export interface Plan {
@@ -12,7 +12,11 @@ export interface Plan {
   readonly name: string
   /** The request target that the backend gets. @throws BadPathError */
   readonly rewrite: Rewrite
-  readonly policySlot: PolicySlot
+  // What the name of the backend meant when it was last looked up. Writer: lib/routes/call.ts
+  /** The registry's version then. */
+  version: number
+  backend: Backend | undefined
+  settings: Settings | undefined
 }
 
 /** A plan that changes nothing: `reply.proxy()` on a route without options. */
@@ -30,7 +34,7 @@ export const NOTHING: ProxyConfig = Object.freeze({
 })
 
 export function createPlan (config: ProxyConfig, name: string): Plan {
-  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded, policySlot: { backend: undefined, policies: undefined } }
+  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded, version: -1, backend: undefined, settings: undefined }
 }
 
 /** Without a rewrite the target goes on byte for byte, if its path may go anywhere at all. */
