@@ -4,12 +4,13 @@
  *
  * reply-from gets a dispatcher of ours instead of an undici agent: it hands the exchange over through its header
  * object and calls back with the answer's headers. Failures do not go back through it, since it would log each one
- * with a stack and turn it into a 500 that names the backend's address.
+ * with a stack and turn it into a 500 that names the backend's address. And it gets a stand-in for the reply: several
+ * calls may run for one client request, and none of them may touch its status or headers.
  */
 import fp from 'fastify-plugin'
 import replyFrom from '@fastify/reply-from'
 import type { FastifyReplyFromHooks } from '@fastify/reply-from'
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import type { Server } from 'node:http'
 import { AbortedError, TimeoutError } from '../lib/errors.ts'
 import { watch } from '../lib/forward/connection.ts'
@@ -25,6 +26,17 @@ const kExchange = Symbol('reverseproxy.exchange')
 /** What reply-from builds a URL of; the cached one is never looked at. */
 const PLACEHOLDER = 'http://backend'
 
+/** What reply-from sees of client and reply: a bodiless request without headers, and nothing to write on. */
+const standIn: unknown = Object.freeze({
+  request: Object.freeze({
+    raw: Object.freeze({ method: 'GET', url: '/', headers: Object.freeze({}), httpVersionMajor: 1, complete: true, aborted: false }),
+    body: undefined
+  }),
+  sent: false,
+  header () { return this },
+  code () { return this }
+})
+
 interface Handed { [kExchange]?: Exchange }
 
 const forward: FastifyPluginAsync = async function forward (fastify) {
@@ -39,7 +51,6 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
     getUpstream: () => PLACEHOLDER,
     queryString: () => '',
     retryDelay: () => null,
-    body: null,
     rewriteRequestHeaders: () => ({ [kExchange]: handing } as Record<string, never>),
     rewriteHeaders: headers => headers,
     onResponse (_request, _reply, response) {
@@ -81,7 +92,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
     exchange.begin()
     try {
       handing = exchange
-      call.reply.from('/', hooks)
+      call.reply.from.call(standIn as FastifyReply, '/', hooks)
     } catch (error) {
       exchange.cancel(error as Error)
     } finally {

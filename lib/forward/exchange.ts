@@ -151,11 +151,6 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 
   // ---- the other sides
 
-  /** reply-from destroys the stream of an answer whose client has gone. */
-  destroy (): void {
-    this.clientGone()
-  }
-
   clientGone (): void {
     (this.call.record as { aborted: boolean }).aborted = true
     this.cancel(new AbortedError())

@@ -12,8 +12,6 @@ const LINGER_TIME = 5_000
 export function lingerWhileUploading (request: FastifyRequest, reply: FastifyReply, deadlines: Deadlines): void {
   const { raw } = request
   if (raw.complete || raw.httpVersionMajor !== 1 || raw.headers.expect !== undefined) return
-  // reply-from asks for a close here, which comes too early
-  reply.removeHeader('connection')
   reply.raw.once('finish', function dropTheRest () {
     if (raw.complete || raw.destroyed) return
     const { socket } = raw

@@ -23,6 +23,8 @@ export function planBody (request: FastifyRequest, limit: number): BodyPlan {
     // what Fastify's parser made of a JSON `null`, or a hook's way to say "no body"
     return request.raw.headers['content-type'] === undefined ? NONE : valueBody(null)
   }
+  // most requests have no body, and for them Node need not make its header object
+  if (request.raw.httpVersionMajor === 1 && !hasFraming(request.raw.rawHeaders)) return NONE
   const headers = request.raw.headers
   const length = headers['content-length']
   if (length !== undefined) {
@@ -36,6 +38,17 @@ export function planBody (request: FastifyRequest, limit: number): BodyPlan {
   if (request.raw.httpVersionMajor === 2 && (request.raw as unknown as { stream: { endAfterHeaders?: boolean } }).stream.endAfterHeaders === false) return CHUNKED
   return NONE
 }
+
+/** Whether a Content-Length or Transfer-Encoding field is among them. */
+function hasFraming (raw: readonly string[]): boolean {
+  for (let i = 0; i < raw.length; i += 2) {
+    const { length } = raw[i]!
+    if ((length === 14 || length === 17) && FRAMING.has(raw[i]!.toLowerCase())) return true
+  }
+  return false
+}
+
+const FRAMING = new Set(['content-length', 'transfer-encoding'])
 
 export function valueBody (body: unknown): BodyPlan {
   if (Buffer.isBuffer(body)) return { kind: 'value', value: body, contentType: undefined }

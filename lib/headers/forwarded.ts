@@ -35,7 +35,7 @@ export function compileForwarded (config: ForwardedConfig, prefix: string | unde
     // Without a trusted peer nothing claimed survives, and `off` has nothing to pass on.
     for (const { field, name, index, mode } of trusted ? active : always) {
       const before = trusted ? claimed?.[index] : undefined
-      const value = mode === 'off' ? before : valueOf(field, mode, before, request, host, prefix)
+      const value = mode === 'off' ? before : valueOf(field, mode, before, request, trusted ? request.host : host, prefix)
       if (value !== undefined && value !== '') out.push(name, value)
     }
   }
@@ -52,19 +52,18 @@ function valueOf (field: Field, mode: ForwardedMode, before: string | undefined,
     ? request.ip
     : field === 'proto'
       ? request.protocol
-      : field === 'host' ? request.host || host : field === 'port' ? portOf(request, host) : prefix
+      : field === 'host' ? host : field === 'port' ? portOf(request, host) : prefix
   if (field === 'prefix' && own === undefined) return before
   return mode === 'append' && before !== undefined ? `${before}, ${own}` : own
 }
 
 function portOf (request: FastifyRequest, host: string): string {
-  const port = /:(\d+)$/.exec(request.host || host)?.[1]
+  const port = /:(\d+)$/.exec(host)?.[1]
   return port ?? (request.protocol === 'https' ? '443' : '80')
 }
 
 function forwardedElement (address: string | undefined, request: FastifyRequest, host: string): string {
   const node = address === undefined ? 'unknown' : address.includes(':') ? `"[${address}]"` : address
-  const shown = request.host || host
-  const quoted = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(shown) ? shown : `"${shown.replace(/["\\]/g, '\\$&')}"`
+  const quoted = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(host) ? host : `"${host.replace(/["\\]/g, '\\$&')}"`
   return `for=${node};host=${quoted};proto=${request.protocol}`
 }

@@ -152,6 +152,8 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
       }
     }
 
+    // an HTTP/2 client names the host in a pseudo header
+    if (host === undefined && request.raw.httpVersionMajor === 2) host = request.host
     if (host !== undefined) checkHost(host)
     if (connection !== undefined && !isPlainConnection(connection)) dropNamed(out, connection)
     if (hostRule !== 'upstream') out.push('host', hostRule === 'preserve' ? host ?? request.host : hostRule)

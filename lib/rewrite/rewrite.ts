@@ -45,6 +45,7 @@ export function createRewrite (steps: readonly RewriteStep[]): Rewrite | undefin
     const path = mark === -1 ? target : target.slice(0, mark)
     const draft: Draft = { original: path, params, path, query: mark === -1 ? '' : target.slice(mark) }
     for (const step of run) step(draft)
+    if (draft.path !== path) draft.path = rooted(draft.path)
     if (!isSafePath(draft.path)) throw new BadPathError()
     return draft.path + draft.query
   }
