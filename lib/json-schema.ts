@@ -10,7 +10,7 @@ import { fileSchema } from './options/schema/server.ts'
 
 type Json = Record<string, unknown>
 
-export const SCHEMA_ID = 'https://unpkg.com/fastify-reverseproxy/dist/schema.json'
+export const SCHEMA_ID = 'urn:fastify-reverseproxy:config'
 
 /** As much of a rule of `options/rules.ts` as a pattern can say. */
 const PATTERNS: Partial<Record<CheckName, string>> = {
