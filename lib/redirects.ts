@@ -7,6 +7,8 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308])
 /** What belongs to one origin only and is not shown to another. */
 const OF_THE_ORIGIN = new Set(['authorization', 'cookie', 'host', 'x-tenant-id'])
 
+const NOTHING: ReadonlySet<string> = new Set()
+
 const ABOUT_THE_BODY = /^content-/i
 
 /** The targets of a configured origin: the only places a redirect may lead to. */
@@ -19,7 +21,8 @@ export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): 
   const from = answer.target
   let url: URL
   try {
-    url = new URL(location, new URL(from.basePath + call.path, from.origin))
+    // one text, so that a path that begins with two slashes stays a path
+    url = new URL(location, from.origin + from.basePath + call.path)
   } catch {
     return undefined
   }
@@ -34,7 +37,7 @@ export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): 
     ...place,
     method,
     body: dropsBody ? { kind: 'none' } : call.body,
-    headers: filterHeaders(call.headers, !sameOrigin, dropsBody)
+    headers: filterHeaders(call.headers, sameOrigin ? NOTHING : new Set([...OF_THE_ORIGIN, ...call.settings.policies.added]), dropsBody)
   }
 }
 
@@ -59,11 +62,11 @@ function methodAfter (status: number, method: string): string {
   return (status === 301 || status === 302) && method === 'POST' ? 'GET' : method
 }
 
-function filterHeaders (headers: RawHeaders, foreign: boolean, withoutBody: boolean): RawHeaders {
+function filterHeaders (headers: RawHeaders, unwanted: ReadonlySet<string>, withoutBody: boolean): RawHeaders {
   const kept: RawHeaders = []
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!
-    if (foreign && OF_THE_ORIGIN.has(name.toLowerCase())) continue
+    if (unwanted.has(name.toLowerCase())) continue
     if (withoutBody && ABOUT_THE_BODY.test(name)) continue
     kept.push(name, headers[i + 1]!)
   }

@@ -38,17 +38,17 @@ export interface Target {
   /** Path of the target's URL, put before every request path; `''` for none. */
   readonly basePath: string
   readonly metadata: Metadata
-  /** Share of the traffic relative to its siblings; 0 receives nothing. Writer: plugins/backends.ts */
+  /** Share of the traffic relative to its siblings; 0 receives nothing. Writer: lib/registry.ts */
   weight: number
-  /** Most requests in flight at once; Infinity for no limit. Writer: plugins/backends.ts */
+  /** Most requests in flight at once; Infinity for no limit. Writer: lib/registry.ts */
   maxConnections: number
-  /** Writer: plugins/backends.ts */
+  /** Writer: lib/registry.ts */
   state: TargetState
   /** Attempts running now. Writer: plugins/forward.ts */
   inflight: number
   /** Attempts ever started. Writer: plugins/forward.ts */
   started: number
-  /** The pool; made on first use, closed when the target has drained. Writer: plugins/backends.ts */
+  /** The pool; made on first use, closed when its last target has drained. Writer: lib/pools.ts */
   dispatcher: Dispatcher | undefined
   /** Called when the last running attempt of a target that is no longer active has ended. Writer: lib/registry.ts */
   onIdle: (() => void) | undefined
@@ -311,9 +311,9 @@ export interface RequestRecord {
   backend: string | undefined
   /** One entry a try, in order. Writer: plugins/forward.ts */
   readonly attempts: Attempt[]
-  /** True once the client has gone away. Writer: plugins/calls.ts */
+  /** True once the client has gone away before its answer was complete. Writer: lib/forward/exchange.ts and lib/record.ts */
   readonly aborted: boolean
-  /** Aborts when the client goes away or the call's total time is over. Made when first asked for. */
+  /** Aborts when the client goes away. Made when first asked for. */
   readonly signal: AbortSignal
 }
 
@@ -348,7 +348,7 @@ export interface Call {
   readonly timeouts: Timeouts
   /** When the whole call must be over, `performance.now()` milliseconds; Infinity: never. */
   readonly deadline: number
-  /** Target to use, set by the choosing layer (or by a redirect that names a host). Writer: plugins/backends.ts */
+  /** Target to use, set by the choosing layer or by a redirect that names a host. Writer: plugins/backends.ts, plugins/redirects.ts */
   target: Target | undefined
 }
 
@@ -356,7 +356,7 @@ export interface Call {
 export interface Answer {
   readonly status: number
   readonly statusMessage: string
-  /** Lower-case names; several values as an array. End-to-end headers only. */
+  /** Lower-case names; several values as an array. As the backend sent them: the response policy takes out hop-by-hop ones. */
   headers: Record<string, string | string[]>
   /** Whether every header value is plain ASCII. */
   readonly plain: boolean

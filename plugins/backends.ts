@@ -53,12 +53,12 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
   })
 
   const layer: Layer = next => function chooseTarget (call) {
-    if (call.target === undefined) {
-      try {
-        call.target = choose(call.backend, call, gates)
-      } catch (error) {
-        return Promise.reject(error)
-      }
+    try {
+      if (call.target === undefined) call.target = choose(call.backend, call, gates)
+      // a redirect has named it; its limits hold all the same
+      else if (refusal(call.target, call.backend, gates) !== undefined) throw refuse(call.backend, gates)
+    } catch (error) {
+      return Promise.reject(error)
     }
     return next(call)
   }

@@ -16,7 +16,7 @@ import { AbortedError, TimeoutError } from '../lib/errors.ts'
 import { watch } from '../lib/forward/connection.ts'
 import { Exchange } from '../lib/forward/exchange.ts'
 import { answerContinueLazily } from '../lib/forward/expect.ts'
-import { openBody, worthWaiting } from '../lib/forward/request-body.ts'
+import { asReadable, openBody, RequestBody, worthWaiting } from '../lib/forward/request-body.ts'
 import { joinPath } from '../lib/rewrite/index.ts'
 import type { Pools } from '../lib/pools.ts'
 import type { Answer, Attempt, Call, Target } from '../lib/types.ts'
@@ -120,7 +120,8 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
 function dispatch (exchange: Exchange, pools: Pools): void {
   const { call, target } = exchange
   const { request, timeouts } = call
-  const body = openBody(call.body, request, call.settings.bodyLimit)
+  const opened = openBody(call.body, request, call.settings.bodyLimit)
+  const body = call.backend.config.http2 && opened instanceof RequestBody ? asReadable(opened) : opened
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
   pools.open(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),

@@ -5,15 +5,17 @@
  * answer's promise settles at the headers, its reader finds a small body complete, and sends it as one Buffer;
  * only what is still under way becomes a stream. Nothing waits for that, and nothing is buffered to get it.
  */
+import { constants } from 'node:http2'
+import type { Http2ServerResponse } from 'node:http2'
 import type { Dispatcher } from 'undici'
 import type { Answer, Attempt, Call, Target } from '../types.ts'
 import { AbortedError, BadResponseError, TimeoutError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
-import { isHopByHop } from '../headers/names.ts'
 import { fixEncoding } from '../headers/response.ts'
 import { isEmpty } from '../is-empty.ts'
 import { AnswerBody } from './answer-body.ts'
 import { unwatch } from './connection.ts'
+import { passEarlyHints, passTrailers } from './side-messages.ts'
 import type { Cancelable } from './connection.ts'
 import type { Deadlines, Expirable } from '../deadlines.ts'
 
@@ -95,7 +97,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
     if (status < 200) {
-      if (status === 103) this.#earlyHints(headers)
+      if (status === 103) passEarlyHints(headers, this.call)
       return
     }
     if (status > 599) {
@@ -190,6 +192,8 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   stream (): AnswerBody {
     if (this.#stream !== undefined) return this.#stream
     const stream = this.#stream = new AnswerBody(this)
+    // a hook may have put something else in its place; the connection must not wait for a reader that never comes
+    this.call.reply.raw.once('close', () => { this.abandon() })
     for (const chunk of this.#chunks) stream.push(chunk)
     this.#chunks = []
     if (this.#ended) this.#endStream(stream)
@@ -213,7 +217,10 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   }
 
   abandon (): void {
-    if (!this.#ended) this.cancel(new AbortedError())
+    if (this.#phase === 'done') return
+    const { raw } = this.call.reply
+    if (raw.destroyed && !raw.writableFinished) this.clientGone()
+    else this.cancel(new AbortedError())
   }
 
   // ---- inside
@@ -239,27 +246,16 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     if (this.#stream !== undefined) this.#endStream(this.#stream)
   }
 
-  #earlyHints (headers: Record<string, string | string[]>): void {
-    const response = this.call.reply.raw
-    if (headers.link === undefined || response.headersSent || this.call.request.raw.httpVersion === '1.0') return
-    try {
-      response.writeEarlyHints(headers as Record<string, string | string[]>)
-    } catch {
-      // Node refuses malformed links; a hint is not worth an answer
-    }
-  }
-
   #endStream (stream: AnswerBody): void {
-    const { reply, request } = this.call
-    // `Trailer` is not announced: it would have to be known before the body (RFC 9110 section 6.5)
-    if (this.trailers !== undefined && takesTrailers(request.raw.headers.te)) addTrailers(reply.raw, this.trailers)
+    if (this.trailers !== undefined) passTrailers(this.trailers, this.call)
     stream.push(null)
   }
 
   #fail (error: Error): void {
     if (this.#phase === 'done') return
     this.#failure ??= error
-    this.attempt.outcome = outcomeOfError(error)
+    // what was answered and then not wanted was answered all the same
+    if (!this.#discarding) this.attempt.outcome = outcomeOfError(error)
     this.attempt.duration ??= this.tools.now() - this.attempt.startedAt
     this.#finish()
     // without effect once the answer's headers have settled the promise
@@ -279,8 +275,10 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 function nothing (): void {}
 
 /** After what has arrived was read, so that the client gets as far as the backend got. */
-function breakSoon (stream: AnswerBody, error: Error, { request }: Call): void {
+function breakSoon (stream: AnswerBody, error: Error, { request, reply }: Call): void {
   setImmediate(() => {
+    // Node would reset an HTTP/2 stream with NO_ERROR, which reads as a clean end
+    if (request.raw.httpVersionMajor === 2) (reply.raw as unknown as Http2ServerResponse).stream?.close(constants.NGHTTP2_INTERNAL_ERROR)
     // To an HTTP/1.0 client the end of the connection is the end of the body: only a reset says that it is not.
     if (request.raw.httpVersion === '1.0') request.raw.socket.resetAndDestroy()
     stream.destroy(error)
@@ -289,21 +287,4 @@ function breakSoon (stream: AnswerBody, error: Error, { request }: Call): void {
 
 function isEventStream (type: string | string[] | undefined): boolean {
   return typeof type === 'string' && type.startsWith('text/event-stream')
-}
-
-function takesTrailers (te: string | string[] | undefined): boolean {
-  return typeof te === 'string' && /(?:^|[\s,])trailers(?:$|[\s,;])/i.test(te)
-}
-
-/** RFC 9110 section 6.5.1: nothing that frames, routes or describes the message may come after it. */
-function isTrailer (name: string): boolean {
-  return !isHopByHop(name) && name !== 'host' && !name.startsWith('content-')
-}
-
-function addTrailers (response: Call['reply']['raw'], trailers: Record<string, string | string[]>): void {
-  try {
-    response.addTrailers(Object.entries(trailers).filter(([name]) => isTrailer(name)) as unknown as Record<string, string>)
-  } catch {
-    // a trailer Node would not send is no reason to lose the answer
-  }
 }

@@ -5,9 +5,10 @@
  * `socket` off an IncomingMessage), and the client's connection must outlive a failed attempt.
  */
 import { EventEmitter } from 'node:events'
+import { PassThrough } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
-import { AbortedError, BodyTooLargeError } from '../errors.ts'
+import { AbortedError, BodyTooLargeError, InvalidCallError } from '../errors.ts'
 import type { BodyPlan } from '../types.ts'
 
 /** Bodies up to this size wait one tick, so that one that came with its headers leaves with them as well. */
@@ -19,10 +20,20 @@ const CHUNKED: BodyPlan = { kind: 'chunked' }
 /** Looks at the framing headers only; a body that a hook has put on `request.body` replaces the client's. */
 export function planBody (request: FastifyRequest, limit: number): BodyPlan {
   if (request.body !== undefined) {
-    if (request.body !== null) return valueBody(request.body)
+    if (request.body !== null && request.body !== request.raw) return valueBody(request.body, isParsedJson(request))
+    if (request.body === request.raw) return framedBody(request, limit)
     // what Fastify's parser made of a JSON `null`, or a hook's way to say "no body"
-    return request.raw.headers['content-type'] === undefined ? NONE : valueBody(null)
+    return isParsedJson(request) ? valueBody(null) : NONE
   }
+  return framedBody(request, limit)
+}
+
+/** Fastify's parser has read the client's JSON: a text in `request.body` is a JSON string then, not a document. */
+function isParsedJson (request: FastifyRequest): boolean {
+  return request.raw.readableDidRead && /[/+]json\b/i.test(request.raw.headers['content-type'] ?? '')
+}
+
+function framedBody (request: FastifyRequest, limit: number): BodyPlan {
   // most requests have no body, and for them Node need not make its header object
   if (request.raw.httpVersionMajor === 1 && !hasFraming(request.raw.rawHeaders)) return NONE
   const headers = request.raw.headers
@@ -31,12 +42,18 @@ export function planBody (request: FastifyRequest, limit: number): BodyPlan {
     const size = Number(length)
     if (size === 0) return NONE
     if (size > limit) throw new BodyTooLargeError()
-    return { kind: 'sized', length: size }
+    return unread(request, { kind: 'sized', length: size })
   }
-  if (headers['transfer-encoding'] !== undefined) return CHUNKED
+  if (headers['transfer-encoding'] !== undefined) return unread(request, CHUNKED)
   // an HTTP/2 message may have a body without saying how long
   if (request.raw.httpVersionMajor === 2 && (request.raw as unknown as { stream: { endAfterHeaders?: boolean } }).stream.endAfterHeaders === false) return CHUNKED
   return NONE
+}
+
+/** A hook that has read the body must put one in its place, or the backend would get a part of it. */
+function unread (request: FastifyRequest, plan: BodyPlan): BodyPlan {
+  if (request.raw.readableEnded) throw new InvalidCallError({ cause: new Error('the body was read by a hook or parser, which left nothing in request.body') })
+  return plan
 }
 
 /** Whether a Content-Length or Transfer-Encoding field is among them. */
@@ -50,7 +67,11 @@ function hasFraming (raw: readonly string[]): boolean {
 
 const FRAMING = new Set(['content-length', 'transfer-encoding'])
 
-export function valueBody (body: unknown): BodyPlan {
+/** A body of the gateway's own. @throws InvalidCallError for a stream: it could not be replayed or measured */
+export function valueBody (body: unknown, parsedJson = false): BodyPlan {
+  if (parsedJson && typeof body === 'string') return { kind: 'value', value: Buffer.from(JSON.stringify(body)), contentType: undefined }
+  if (typeof (body as { pipe?: unknown } | null)?.pipe === 'function') throw new InvalidCallError({ cause: new Error('the body is a stream; give a text, bytes or a value') })
+  if (body instanceof URLSearchParams) return { kind: 'value', value: Buffer.from(body.toString()), contentType: 'application/x-www-form-urlencoded' }
   if (Buffer.isBuffer(body)) return { kind: 'value', value: body, contentType: undefined }
   if (ArrayBuffer.isView(body)) return { kind: 'value', value: Buffer.from(body.buffer, body.byteOffset, body.byteLength), contentType: undefined }
   if (typeof body === 'string') return { kind: 'value', value: Buffer.from(body), contentType: undefined }
@@ -77,6 +98,19 @@ export function openBody (plan: BodyPlan, request: FastifyRequest, limit: number
   }
 }
 
+/** A real Readable of a body: undici pipes it into an HTTP/2 stream. */
+export function asReadable (body: RequestBody): PassThrough {
+  const stream = new PassThrough()
+  body.on('data', (chunk: Buffer) => { if (!stream.write(chunk)) body.pause() })
+  body.on('end', () => { stream.end() })
+  body.on('error', (error: Error) => { stream.destroy(error) })
+  stream.on('drain', () => { body.resume() })
+  stream.on('error', () => {})
+  stream.on('close', () => { body.destroy() })
+  body.resume()
+  return stream
+}
+
 /**
  * Just enough of a Readable for undici: data, end, error, pause, resume, destroy. Reading begins when undici
  * resumes it, which is also when a waiting client gets its 100 (lib/forward/expect.ts).
@@ -94,7 +128,7 @@ export class RequestBody extends EventEmitter {
     this.#limit = limit
   }
 
-  /** undici takes what has a `pipe` for a stream; it never calls it. */
+  /** undici takes what has a `pipe` for a stream; over HTTP/1 it never calls it (see `asReadable` for HTTP/2). */
   pipe (): never {
     throw new Error('a request body is read by undici only')
   }

@@ -21,20 +21,26 @@ export function foldEdits (levels: ReadonlyArray<HeaderEdits>): Map<string, Fate
     return fate
   }
   for (const level of levels) {
-    for (const name of level.remove ?? []) replace(fateOf(name), [])
+    for (const name of level.remove ?? []) replace(fates, fateOf(name), name, [])
     for (const [from, to] of Object.entries(level.rename ?? {})) {
       const fate = fateOf(from)
       fateOf(to).values.push(...fate.values)
       fate.values.length = 0
       if (!fate.drop) fate.renamedTo = to.toLowerCase()
     }
-    for (const [name, value] of Object.entries(level.set ?? {})) replace(fateOf(name), [value])
+    for (const [name, value] of Object.entries(level.set ?? {})) replace(fates, fateOf(name), name, [value])
     for (const [name, value] of Object.entries(level.append ?? {})) fateOf(name).values.push(value)
   }
   return fates
 }
 
-function replace (fate: Fate, values: HeaderValue[]): void {
+/** Nothing that would have gone out under this name does, renamed or not. */
+function replace (fates: ReadonlyMap<string, Fate>, fate: Fate, name: string, values: HeaderValue[]): void {
+  for (const other of fates.values()) {
+    if (other.renamedTo !== name.toLowerCase()) continue
+    other.drop = true
+    other.renamedTo = undefined
+  }
   fate.drop = true
   fate.renamedTo = undefined
   fate.values.splice(0, fate.values.length, ...values)

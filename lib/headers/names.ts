@@ -20,6 +20,13 @@ export function foldName (lowerName: string): string {
   return lowerName.replace(/[^a-z0-9]/g, '-')
 }
 
+/** Whether a `TE` value asks for trailers (RFC 9110 section 10.1.4). */
+export function takesTrailers (te: string): boolean {
+  return TRAILERS.test(te)
+}
+
+const TRAILERS = /(?:^|[\s,])trailers(?:$|[\s,;])/i
+
 /** Header names that decide about trust in most backends, whoever sets them. */
 export const SENSITIVE: readonly string[] = [
   'authorization', 'cookie', 'host', 'content-length', 'content-type', 'transfer-encoding', 'connection', 'x-request-id',

@@ -8,12 +8,15 @@ import type { BackendConfig, GatewayConfig, ProxyConfig } from '../types.ts'
 export interface HeaderPolicies {
   readonly request: RequestPolicy
   readonly response: ResponsePolicy
+  /** Names, lower case, that the request edits set: they may be secrets between gateway and backend. */
+  readonly added: readonly string[]
 }
 
 function strippedPrefix (plan: ProxyConfig): string | undefined {
   return plan.rewrite.find(step => step.kind === 'stripPrefix')?.prefix
 }
 
+/** Compiles them; equal ones are shared by lib/routes/settings.ts. */
 export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backend: BackendConfig): HeaderPolicies {
   const levels = [config.headers, backend.headers, plan.headers]
   return {
@@ -26,6 +29,7 @@ export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backe
       host: plan.host ?? backend.host,
       limits: config.limits
     }),
-    response: compileResponsePolicy(levels.map(level => level.response))
+    response: compileResponsePolicy(levels.map(level => level.response)),
+    added: levels.flatMap(({ request: { set = {}, append = {} } }) => [...Object.keys(set), ...Object.keys(append)]).map(name => name.toLowerCase())
   }
 }

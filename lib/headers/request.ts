@@ -6,8 +6,9 @@
 import type { FastifyRequest } from 'fastify'
 import { BadRequestError, InvalidHeaderError, LoopError, TooManyHeadersError, TransferCodingError } from '../errors.ts'
 import { foldEdits } from './edits.ts'
+import type { Fate } from './edits.ts'
 import { compileForwarded, FORWARDED_NAMES } from './forwarded.ts'
-import { connectionTokens, foldName, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED, SENSITIVE } from './names.ts'
+import { connectionTokens, foldName, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED, SENSITIVE, takesTrailers } from './names.ts'
 import type { ForwardedConfig, HeaderRules, HeaderValue, LimitsConfig, RawHeaders, ViaConfig } from '../types.ts'
 
 export interface RequestPolicyOptions {
@@ -76,7 +77,7 @@ function createClassifier (options: RequestPolicyOptions, fates: ReturnType<type
     const special = Object.hasOwn(BY_NAME, name) ? BY_NAME[name]! : undefined
     if (special !== undefined && special !== SINGLE && special !== MAX_FORWARDS) return special
     if (name.startsWith(':') || isHopByHop(name) || name === options.requestIdHeader) return DROP
-    if (name === 'via') return options.via === undefined ? KEEP : VIA
+    if (name === 'via' && fates.get('via')?.drop !== true) return options.via === undefined ? KEEP : VIA
     const folded = foldName(name)
     if (folded !== name && ours.has(folded)) return DROP
     const fate = fates.get(name)
@@ -91,8 +92,11 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
   const additions: Array<readonly [string, HeaderValue]> = [...fates].flatMap(([name, fate]) => fate.values.map(value => [name, value] as const))
   const classify = createClassifier(options, fates)
   const known = new Map<string, Action>()
-  const writeForwarded = compileForwarded(options.forwarded, options.prefix)
-  const { host: hostRule, via, requestIdHeader, limits } = options
+  const writeForwarded = compileForwarded(withoutEdited(options.forwarded, fates), options.prefix)
+  const { host: hostRule, limits } = options
+  // an edit of one of our own fields takes its place
+  const via = fates.get('via')?.drop === true ? undefined : options.via
+  const requestIdHeader = options.requestIdHeader !== undefined && fates.get(options.requestIdHeader)?.drop === true ? undefined : options.requestIdHeader
 
   function remember (rawName: string): Action {
     const action = classify(rawName)
@@ -136,7 +140,7 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
           checkCoding(request, value)
           break
         case TE:
-          if (/(?:^|[\s,])trailers(?:$|[\s,;])/i.test(value)) out.push('te', 'trailers')
+          if (takesTrailers(value)) out.push('te', 'trailers')
           break
         case VIA: received = received === undefined ? value : `${received}, ${value}`; break
         case MAX_FORWARDS: out.push(name, request.method === 'OPTIONS' ? oneLess(value) : value); break
@@ -155,17 +159,33 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
     // an HTTP/2 client names the host in a pseudo header
     if (host === undefined && request.raw.httpVersionMajor === 2) host = request.host
     if (host !== undefined) checkHost(host)
+    if (request.raw.httpVersionMajor === 2) joinCookies(out)
     if (connection !== undefined && !isPlainConnection(connection)) dropNamed(out, connection)
-    if (hostRule !== 'upstream') out.push('host', hostRule === 'preserve' ? host ?? request.host : hostRule)
+    if (hostRule !== 'upstream') out.push('host', hostRule === 'preserve' ? host ?? 'localhost' : hostRule)
     writeForwarded(request, claimed, host ?? '', out)
     if (via !== undefined) out.push('via', extendVia(via, received, request.raw.httpVersion))
-    if (requestIdHeader !== undefined) addValue(out, requestIdHeader, request.id)
+    if (requestIdHeader !== undefined) addValue(out, requestIdHeader, String(request.id))
     for (const [name, value] of additions) {
       const text = typeof value === 'string' ? value : value(request)
       if (text !== undefined) addValue(out, name, text)
     }
     return out
   }
+}
+
+/** A forwarded field that an edit sets or removes is not written by us as well. */
+function withoutEdited (forwarded: ForwardedConfig, fates: ReadonlyMap<string, Fate>): ForwardedConfig {
+  const edited = Object.keys(forwarded).filter((_field, index) => fates.get(FORWARDED_NAMES[index]!)?.drop === true)
+  return { ...forwarded, ...Object.fromEntries(edited.map(field => [field, 'remove'])) }
+}
+
+/** HTTP/2 clients send a cookie in crumbs; HTTP/1.1 has one field (RFC 9113 section 8.2.3). */
+function joinCookies (out: RawHeaders): void {
+  const crumbs: string[] = []
+  for (let i = out.length - 2; i >= 0; i -= 2) {
+    if (out[i]!.toLowerCase() === 'cookie') crumbs.unshift(...out.splice(i, 2).slice(1))
+  }
+  if (crumbs.length > 0) out.push('cookie', crumbs.join('; '))
 }
 
 function addValue (out: RawHeaders, name: string, value: string): void {

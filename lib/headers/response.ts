@@ -40,6 +40,7 @@ export function compileResponsePolicy (levels: readonly HeaderEdits[]): Response
       if (to === false) continue
       if (named !== undefined && named.has(name) && !NEVER_NAMED.has(name)) continue
       if (to === '__proto__') reply.raw.setHeader(to, headers[name]!)
+      else if (to !== name && to !== 'set-cookie' && headers[to] !== undefined) reply.header(to, [headers[to], headers[name]!].flat())
       else reply.header(to, headers[name])
     }
     let plain = true

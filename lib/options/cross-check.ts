@@ -4,6 +4,7 @@
  * Runs on options that may still be wrong in themselves (all problems are reported at once), so it looks only at what has
  * the shape it knows; everything else has been reported by `check.ts`.
  */
+import { milliseconds } from './units.ts'
 import type { OptionProblem } from '../errors.ts'
 import { templateParams } from '../rewrite/template.ts'
 import { pathShape } from '../matching/path-shape.ts'
@@ -89,8 +90,8 @@ function crossCheckRewrite (step: unknown, path: string, routePath: string | und
 function crossCheckShared (options: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
   if (options['balancer'] !== undefined) crossCheckBalancer(options['balancer'], at(path, 'balancer'), known, walk)
   const { pool, timeout } = options
-  if (isRecord(pool) && pool['connectTimeout'] !== undefined && isRecord(timeout) && timeout['connect'] !== undefined) {
-    walk.problems.push({ path: at(at(path, 'pool'), 'connectTimeout'), rule: 'must not be there beside timeout.connect: they are the same', value: pool['connectTimeout'] })
+  if (isRecord(pool) && pool['connectTimeout'] !== undefined && isRecord(timeout) && timeout['connect'] !== undefined && !sameDuration(pool['connectTimeout'], timeout['connect'])) {
+    walk.problems.push({ path: at(at(path, 'pool'), 'connectTimeout'), rule: 'must be what timeout.connect says: they are the same', value: pool['connectTimeout'] })
   }
 }
 
@@ -143,4 +144,9 @@ function normalUrl (url: unknown): string | undefined {
   if (typeof url !== 'string') return undefined
   const split = splitTargetUrl(url)
   return typeof split === 'string' ? undefined : split.url
+}
+
+function sameDuration (a: unknown, b: unknown): boolean {
+  const isDuration = (value: unknown): value is string | number => typeof value === 'string' || typeof value === 'number'
+  return isDuration(a) && isDuration(b) && milliseconds(a) === milliseconds(b)
 }

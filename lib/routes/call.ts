@@ -109,6 +109,7 @@ export function checkMethod (method: unknown): string {
 /** A path that a hook or handler chose. @throws InvalidCallError, and BadPathError where it climbs */
 export function checkPath (path: unknown): string {
   if (typeof path !== 'string' || !path.startsWith('/')) throw invalid(`the path ${JSON.stringify(path)} must start with /`)
+  if (/[^\x21-\x7e]/.test(path)) throw invalid(`the path ${JSON.stringify(path)} must be percent-encoded`)
   return guarded(path, {})
 }
 

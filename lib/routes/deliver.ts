@@ -21,12 +21,18 @@ export interface DeliverTools {
 /** After these nothing else on the connection can be trusted to be a request. */
 const LAST_WORDS = new Set(['RP_ERR_BAD_REQUEST', 'RP_ERR_TRANSFER_CODING', 'RP_ERR_HTTP_VERSION'])
 
+/** Makes the two ends of a call: `deliver` for its answer, `fail` for its failure. */
 export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
   function deliver (call: Call, answer: Answer): void {
     const { request, reply } = call
+    if (reply.sent) {
+      // a timeout or hook of the user's has answered already
+      answer.discard()
+      return
+    }
     try {
       reply.code(answer.status)
-      if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status]) setReason(reply, answer.statusMessage)
+      if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status] && request.raw.httpVersionMajor === 1) setReason(reply, answer.statusMessage)
       const plain = call.settings.policies.response(answer.headers, reply, request) && answer.plain
       if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
       if (isClosing()) reply.header('connection', 'close')
@@ -38,6 +44,9 @@ export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
 
     function refuse (error: Error): void {
       answer.discard()
+      // what spoke of the answer does not speak of the error
+      for (const name in answer.headers) reply.removeHeader(name)
+      resetReason(reply)
       fail(call.settings, request, reply, error)
     }
   }
@@ -71,6 +80,8 @@ function handle (handler: NonNullable<ProxyConfig['errorHandler']>, request: Fas
 
 function send (reply: FastifyReply, answer: Answer, method: string, plain: boolean): void {
   const { body } = answer
+  // a hook asked for the head only, and the client did not
+  if (method === 'HEAD' && reply.request.raw.method !== 'HEAD') reply.removeHeader('content-length')
   if (!Buffer.isBuffer(body)) reply.send(body ?? empty())
   // Fastify would invent a type or a length for anything but a stream.
   else if (answer.status === 304 || method === 'HEAD' || !hasPlainType(answer.headers['content-type'])) reply.send(answer.stream())
@@ -102,6 +113,14 @@ function setReason (reply: FastifyReply, reason: string): void {
   if (/^[\t\x20-\x7e]+$/.test(reason)) reply.raw.statusMessage = reason
 }
 
+function resetReason (reply: FastifyReply): void {
+  if (reply.request.raw.httpVersionMajor === 1) reply.raw.statusMessage = ''
+}
+
+function isStream (body: NonNullable<ResponseDraft['body']>): boolean {
+  return typeof body !== 'string' && !Buffer.isBuffer(body)
+}
+
 async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig['modifyResponse']>): Promise<void> {
   const { request, reply } = call
   let replaced: ResponseDraft['body'] | undefined
@@ -121,13 +140,14 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
     answer.discard()
     return
   }
+  if (draft.status !== answer.status) resetReason(reply)
   reply.code(draft.status)
   if (replaced === undefined) {
     send(reply, answer, call.method, false)
     return
   }
-  // a hook that has taken the backend's body may be reading it into its own
-  if (!taken) answer.discard()
+  // a hook that has taken the backend's body may be reading it into its own stream
+  if (!taken || replaced === null || !isStream(replaced)) answer.discard()
   reply.removeHeader('content-length').removeHeader('content-encoding')
   reply.send(replaced ?? empty())
 }

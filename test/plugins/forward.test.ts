@@ -95,6 +95,10 @@ t.test('HTTP/2 to a backend, when it offers it', async t => {
   t.equal(answer.headers.get('x-a'), '1')
   t.equal(await answer.text(), '2.0 POST hello')
   t.equal(await (await fetch(two.url)).text(), '2.0 GET ')
+  for (const size of [65_536, 65_537, 1_000_000]) {
+    const upload = await fetch(two.url, { method: 'POST', body: new ReadableStream({ start (controller) { controller.enqueue(Buffer.alloc(size, 'x')); controller.close() } }), duplex: 'half' } as RequestInit)
+    t.equal((await upload.text()).length, 'x'.repeat(size).length + '2.0 POST '.length)
+  }
   const one = await startGateway(t, { backends: { up: { targets: [target], tls: { ca: certificates.ca } } } })
   t.equal(await (await fetch(one.url)).text(), '1.1 GET ')
   await two.app.close()

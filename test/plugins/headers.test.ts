@@ -77,6 +77,32 @@ t.test('a function that yields a line break fails the request with a coded 500, 
   t.same((await ask()).of('x-value'), ['fine'])
 })
 
+t.test('a renamed header cannot bring back what another edit has settled', async t => {
+  const cases = [
+    [{ request: { rename: { 'x-a': 'x-b' }, set: { 'x-b': 'v' } } }, {}, ['v']],
+    [{ request: { rename: { 'x-a': 'x-b' } } }, { request: { remove: ['x-b'] } }, []],
+    [{ request: { rename: { 'x-a': 'x-b' } } }, { request: { set: { 'x-b': 'w' } } }, ['w']],
+    [{ request: { rename: { 'x-a': 'x-b' } } }, {}, ['evil']]
+  ] as const
+  for (const [global, backend, expected] of cases) {
+    const { ask } = await setUp(t, { headers: global, backend: { headers: backend } } as never)
+    t.same((await ask({ 'x-a': 'evil' })).of('x-b'), expected)
+  }
+})
+
+t.test('edits of the fields the gateway writes take their place', async t => {
+  const removed = await setUp(t, { headers: { request: { remove: ['x-forwarded-for', 'x-request-id', 'via'] } } })
+  const seen = await removed.ask({ via: '1.1 other' })
+  t.same([seen.of('x-forwarded-for'), seen.of('x-request-id'), seen.of('via')], [[], [], []])
+  const set = await setUp(t, { headers: { request: { set: { 'x-forwarded-for': 'me', 'x-request-id': 'one', via: '1.1 me' } } } })
+  const own = await set.ask({ 'x-forwarded-for': 'evil' })
+  t.same([own.of('x-forwarded-for'), own.of('x-request-id'), own.of('via')], [['me'], ['one'], ['1.1 me']])
+})
+
+t.test('a request id may be a number', async t => {
+  t.same((await (await setUp(t, { server: { genReqId: () => 7 as unknown as string } })).ask()).of('x-request-id'), ['7'])
+})
+
 t.test('an allow list lets only its headers through', async t => {
   const { ask } = await setUp(t, { headers: { request: { forward: ['Accept', 'x-a'] } } })
   const { of, lines } = await ask({ 'x-a': '1', 'x-b': '2', cookie: 'c=1', authorization: 'Bearer x' })

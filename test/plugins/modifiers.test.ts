@@ -1,7 +1,7 @@
 /** A route's own modifiers: modifyRequest, modifyResponse, errorHandler; sync or async. */
 import t from 'tap'
 import { Readable } from 'node:stream'
-import { httpUpstream, startGateway } from '../helper.ts'
+import { get, httpUpstream, rawRequest, startGateway, waitFor } from '../helper.ts'
 import type { TestLike } from '../helper.ts'
 import type { ProxyOptions } from '../../index.ts'
 
@@ -113,6 +113,35 @@ t.test('a modifier cannot break the message: line breaks and framing headers are
       t.match(await answer.json(), { code: 'RP_ERR_INVALID_HEADER' })
     }
   }
+})
+
+t.test('a large body that nobody takes does not hold its connection', async t => {
+  const upstream = await httpUpstream(t, (_request, response) => { response.end(Buffer.alloc(1_000_000)) })
+  const hooks: Array<[string, Changes, ((payload: unknown) => unknown) | undefined]> = [
+    ['looked at and replaced', { modifyResponse: draft => { if (draft.body !== null) draft.body = 'x' } }, undefined],
+    ['replaced in onSend', {}, () => 'x'],
+    ['thrown away in onSend', {}, () => { throw new Error('no') }]
+  ]
+  for (const [name, proxy, onSend] of hooks) {
+    const { url, app } = await startGateway(t, { backends: { up: { targets: [upstream.url], pool: { connections: 1 } } } }, app => {
+      if (onSend !== undefined) app.addHook('onSend', async (_request, reply, payload) => { if (typeof payload !== 'string') { reply.removeHeader('content-length'); return onSend(payload) } return payload })
+      app.get('/*', { proxy: { backend: 'up', ...proxy } }, app.reverseproxy.handler)
+    })
+    for (let i = 0; i < 3; i++) await (await fetch(url)).text()
+    t.ok(await waitFor(() => app.reverseproxy.backends.get('up')?.targets[0]?.inflight === 0), name)
+  }
+})
+
+t.test('a HEAD that a hook asks for leaves the client a whole message', async t => {
+  const { port } = await setUp(t, { modifyRequest: draft => { draft.method = 'HEAD' } })
+  const { responses } = await rawRequest(port, [get('/a'), get('/b')], { responses: 2, methods: ['GET', 'GET'] })
+  t.same(responses.map(({ status, body, complete }) => [status, body.length, complete]), [[201, 0, true], [201, 0, true]])
+})
+
+t.test('an error after the answer\'s headers does not carry them', async t => {
+  const { url } = await setUp(t, { modifyResponse: () => { throw new Error('late') } })
+  const answer = await fetch(url)
+  t.same([answer.status, answer.statusText, answer.headers.get('x-up')], [500, 'Internal Server Error', null])
 })
 
 t.test('a modifier cannot send a method that is no request', async t => {

@@ -1,6 +1,6 @@
 /** Redirects of backends: passed on, or followed to configured places only. */
 import t from 'tap'
-import { httpUpstream, startGateway } from '../helper.ts'
+import { get, httpUpstream, rawRequest, startGateway } from '../helper.ts'
 import type { TestLike } from '../helper.ts'
 import type { GatewayOptions } from '../helper.ts'
 
@@ -82,6 +82,21 @@ t.test('a redirect that would need a body that is gone goes to the client', asyn
   const { ask } = await setUp(t, 'follow')
   t.equal((await ask('/there', { status: 307, method: 'POST', body: 'payload' })).status, 307)
   t.match(await (await ask('/there', { status: 307, method: 'DELETE' })).json(), { method: 'DELETE' })
+})
+
+t.test('a path that begins with two slashes is no host, in redirects either', async t => {
+  const { a, b, url } = await setUp(t, 'follow')
+  const { responses } = await rawRequest(Number(new URL(url).port), get(`//127.0.0.1:${b.port}/base/to?location=/base/admin`))
+  t.equal(responses[0]?.status, 200)
+  t.equal(b.asked.length, 0)
+  t.equal(a.asked.at(-1)?.url, '/base/admin')
+})
+
+t.test('what the gateway adds for one backend is not shown to another', async t => {
+  const [a, b] = [await redirecting(t), await redirecting(t)]
+  const { url } = await startGateway(t, { redirects: 'follow', backends: { up: { targets: [a.url], headers: { request: { set: { 'x-tenant-id': 'secret' } } } }, other: b.url } })
+  t.match(await (await fetch(`${url}/to?location=/same`)).json(), { tenant: 'secret' })
+  t.equal((await (await fetch(`${url}/to?location=${encodeURIComponent(`${b.url}/x`)}`)).json() as Asked).tenant, undefined)
 })
 
 t.test('a loop stops at the limit, and long bodies of redirects wedge nothing', async t => {
