@@ -125,7 +125,7 @@ export interface TlsConfig {
 }
 
 export interface PoolConfig {
-  /** Connections per target. Default 128. */
+  /** Connections per origin, shared by targets with the same connection options. Default 128. */
   readonly connections: number
   /** How long an idle connection is kept when the backend gives no hint, ms. Default 4 s. */
   readonly keepAliveTimeout: number

@@ -30,7 +30,7 @@ export const routeTimeoutSchema = Type.Union([
 ], { rule: timeRule, description: 'Time limits of this route: one duration is the total time, or { headers, idle, total }.' })
 
 export const poolSchema = object({
-  connections: Type.Optional(Type.Integer({ minimum: 1, default: DEFAULTS.pool.connections, description: 'Most connections to one target.' })),
+  connections: Type.Optional(Type.Integer({ minimum: 1, default: DEFAULTS.pool.connections, description: 'Most connections to one origin; targets of the same origin with the same connection options share them.' })),
   keepAliveTimeout: Type.Optional(duration({ minimum: 1, default: DEFAULTS.pool.keepAliveTimeout, description: 'How long an idle connection is kept when the target gives no hint.' })),
   keepAliveMaxTimeout: Type.Optional(duration({ minimum: 1, default: DEFAULTS.pool.keepAliveMaxTimeout, description: 'Upper bound for the target\'s own Keep-Alive hint.' })),
   connectTimeout: Type.Optional(duration({ default: DEFAULTS.timeout.connect, description: 'Another name for timeout.connect.' })),
