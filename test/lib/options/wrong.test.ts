@@ -44,7 +44,7 @@ const WRONG: readonly Wrong[] = [
   ['hash with two keys', a({ balancer: { type: 'hash', key: { header: 'a', cookie: 'b' } } }), 'backends.a.balancer.key', /exactly one of header, cookie, query/, { header: 'a', cookie: 'b' }],
   ['an option the balancer does not have', a({ balancer: { type: 'random', key: 'ip' } }), 'backends.a.balancer.key', /is not an option of the balancer "random"/, 'ip'],
   ['no connections', a({ pool: { connections: 0 } }), 'backends.a.pool.connections', /must be a whole number of 1 or more/, 0],
-  ['two connect timeouts', a({ pool: { connectTimeout: 1 }, timeout: { connect: 2 } }), 'backends.a.pool.connectTimeout', /must not be there beside timeout\.connect/, 1],
+  ['two connect timeouts', a({ pool: { connectTimeout: 1 }, timeout: { connect: 2 } }), 'backends.a.pool.connectTimeout', /must be what timeout\.connect says/, 1],
   ['a certificate without its key', a({ tls: { cert: '-----BEGIN CERTIFICATE-----' } }), 'backends.a.tls.key', /is required beside cert/],
   ['a path in place of PEM', a({ tls: { ca: './ca.pem' } }), 'backends.a.tls.ca', /must be PEM text or a Buffer/, './ca.pem'],
   ['a key that is never shown', a({ tls: { key: 5, cert: KEY } }), 'backends.a.tls.key', /must be PEM text/, '(not shown)'],
@@ -143,4 +143,8 @@ t.test('backends and targets of run time are held to the same rules', async (t) 
   t.match(problemsOf(() => parseBackend(['http://a', 'http://a/'], {}, 'backends.x')), [{ path: 'backends.x[1]', rule: /twice/ }])
   t.match(problemsOf(() => parseBackend({ url: 'http://a', balancer: 'nope' }, {}, 'backends.x')), [{ path: 'backends.x.balancer', value: 'nope' }])
   t.match(problemsOf(() => parseTarget({ url: 'http://a', weight: 'x' }, 'target')), [{ path: 'target.weight', value: 'x' }])
+})
+
+t.test('equal connect timeouts in both places are one and the same', async t => {
+  t.equal(parseOptions(a({ pool: { connectTimeout: '5s' }, timeout: { connect: 5000 } })).backends['a']?.timeout.connect, 5000)
 })
