@@ -18,8 +18,6 @@ export const BodyTooLargeError = createError('RP_ERR_BODY_TOO_LARGE', 'The reque
 export const TargetTooLongError = createError('RP_ERR_TARGET_TOO_LONG', 'The request target is too long', 414)
 /** More header fields than the gateway allows. */
 export const TooManyHeadersError = createError('RP_ERR_TOO_MANY_HEADERS', 'The request has too many header fields', 431)
-/** `Expect` with anything but `100-continue` (RFC 9110 section 10.1.1). */
-export const ExpectationError = createError('RP_ERR_EXPECTATION_FAILED', 'The expectation cannot be met', 417)
 /** A transfer coding other than `chunked` (RFC 9112 section 6.1). */
 export const TransferCodingError = createError('RP_ERR_TRANSFER_CODING', 'The transfer coding is not supported', 501)
 /** A protocol version that is not spoken here (RFC 9110 section 15.6.6). */
