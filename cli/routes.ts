@@ -2,7 +2,8 @@
  * `reverseproxy routes`: the routes of a file as a table.
  */
 import { loadConfigFile } from '../lib/config-file.ts'
-import type { HostMatch, ProxyConfig, RewriteStep, RouteConfig, ValueMatch } from '../lib/types.ts'
+import type { CompositeConfig } from '../lib/composite/types.ts'
+import type { HostMatch, RewriteStep, RouteConfig, ValueMatch } from '../lib/types.ts'
 
 const HEADINGS = ['NAME', 'METHODS', 'PATH', 'CONDITIONS', 'BACKEND', 'REWRITE']
 
@@ -16,13 +17,13 @@ export async function printRoutes (file: string): Promise<number> {
   return 0
 }
 
-function row ({ name, methods, path, match, proxy }: RouteConfig, defaultBackend: string): string[] {
+function row ({ name, methods, path, match, proxy, composite }: RouteConfig, defaultBackend: string): string[] {
   const conditions = [
     ...(match.hosts.length === 0 ? [] : [`host ${match.hosts.map(showHost).join(' | ')}`]),
     ...match.headers.map(([header, value]) => `header ${header} ${showValue(value)}`),
     ...match.query.map(([parameter, value]) => `query ${parameter} ${showValue(value)}`)
   ]
-  return [name, methods?.join(',') ?? 'any', path, conditions.join(' and '), proxy.backend ?? defaultBackend, showRewrite(proxy)]
+  return [name, methods?.join(',') ?? 'any', path, conditions.join(' and '), composite === undefined ? proxy?.backend ?? defaultBackend : showComposite(composite, defaultBackend), (proxy?.rewrite ?? []).map(showStep).join(', ')]
 }
 
 function showHost (host: HostMatch): string {
@@ -43,8 +44,10 @@ function showValue (match: ValueMatch): string {
   }
 }
 
-function showRewrite ({ rewrite }: ProxyConfig): string {
-  return rewrite.map(showStep).join(', ')
+/** `merge(users, orders)`; a part with a name of its own as `boss: users`. */
+function showComposite ({ strategy, parts }: CompositeConfig, defaultBackend: string): string {
+  const shown = parts.map(({ name, proxy: { backend = defaultBackend } }) => name === backend ? name : `${name}: ${backend}`)
+  return `${strategy}(${shown.join(', ')})`
 }
 
 function showStep (step: RewriteStep): string {

@@ -30,6 +30,32 @@ export const ResetError = createError('RP_ERR_RESET', 'The backend closed the co
 export const BadResponseError = createError('RP_ERR_BAD_RESPONSE', 'The backend sent an invalid answer', 502)
 /** More redirects than the policy follows. */
 export const TooManyRedirectsError = createError('RP_ERR_TOO_MANY_REDIRECTS', 'The backend redirected too often', 502)
+/** The body of a composite's part, or of all its parts together, is larger than allowed. */
+export const PartTooLargeError = createError('RP_ERR_PART_TOO_LARGE', 'A part of the answer is too large', 502)
+/** A part of a composite answered with a status that is no success. */
+export const PartStatusError = createError('RP_ERR_PART_STATUS', 'A part of the answer could not be had', 502)
+/** A part's body is not JSON, and its route has no use for anything else. */
+export const PartNotJsonError = createError('RP_ERR_PART_NOT_JSON', 'A part of the answer is not valid JSON', 502)
+/** A part's body is packed or encoded in a way that cannot be undone. Which one is in the `cause`. */
+export const PartEncodingError = createError('RP_ERR_PART_ENCODING', 'A part of the answer could not be decoded', 502)
+/** A part's JSON is nested deeper than `maxDepth`. */
+export const PartDepthError = createError('RP_ERR_PART_DEPTH', 'A part of the answer is nested too deeply', 502)
+/** A part is no object where parts are merged, or no list where they are appended. */
+export const PartMismatchError = createError('RP_ERR_PART_MISMATCH', 'A part of the answer does not fit the others', 502)
+/** A part is empty or null, and `onEmpty` is `fail`. */
+export const PartEmptyError = createError('RP_ERR_PART_EMPTY', 'A part of the answer is empty', 502)
+/** A part's body is not what its schema says. What is wrong is in the `cause`. */
+export const PartSchemaError = createError('RP_ERR_PART_SCHEMA', 'A part of the answer does not have the expected shape', 502)
+/** What a part asks for could not be put together: a missing value, or one that fits nowhere. */
+export const PartInputError = createError('RP_ERR_PART_INPUT', 'A part of the answer could not be asked for', 502)
+/** A part that another one needs has nothing to give. */
+export const PartNeedsError = createError('RP_ERR_PART_NEEDS', 'A part of the answer depends on one that is missing', 502)
+/** A request's parts would make more calls than `maxCalls`, or a `forEach` has more values than its `max`. */
+export const PartCallsError = createError('RP_ERR_PART_CALLS', 'The answer would need too many calls', 502)
+/** Two parts have the same key, and `conflict` is `error`. */
+export const ConflictError = createError('RP_ERR_CONFLICT', 'Parts of the answer contradict each other', 502)
+/** No part of a composite could be had. */
+export const NothingUsableError = createError('RP_ERR_NOTHING_USABLE', 'No part of the answer could be had', 502)
 /** No target of the backend may be used now. */
 export const NoTargetError = createError('RP_ERR_NO_TARGET', 'No backend target is available', 503)
 /** Every target has reached its `maxConnections`. */
@@ -49,6 +75,8 @@ export const UnknownBackendError = createError('RP_ERR_UNKNOWN_BACKEND', 'The ga
 export const InvalidHeaderError = createError('RP_ERR_INVALID_HEADER', 'The gateway produced an invalid header', 500)
 /** `reply.proxy()` or a hook asked for a call that cannot be made. What and where is in the `cause`. */
 export const InvalidCallError = createError('RP_ERR_INVALID_CALL', 'The gateway is not set up for this request', 500)
+/** A composite's transform or strategy threw, or returned what cannot be sent. What happened is the `cause`. */
+export const CombineError = createError('RP_ERR_COMBINE', 'The gateway could not put the answer together', 500)
 /** A balancer returned something that is not one of its targets, or threw. */
 export const BalancerError = createError('RP_ERR_BALANCER', 'The gateway could not choose a backend target', 500)
 

@@ -18,6 +18,8 @@ const PATTERNS: Partial<Record<CheckName, string>> = {
   routePath: '^/',
   prefix: '^/',
   template: '^/',
+  partPath: '^/',
+  partName: '^(?!(?:request|items?|constructor|prototype)$)[A-Za-z_$][\\w$-]*$',
   method: '^[A-Z-]+$',
   portText: '^\\d{1,5}$',
   filled: '\\S'
@@ -59,12 +61,14 @@ function convertUnion (schema: Rules, branches: readonly Rules[]): Json {
 }
 
 function convertObject (schema: Rules): Json {
-  const { properties, patternProperties, required, additionalProperties, exactlyOne, together } = schema
+  const { properties, patternProperties, required, additionalProperties, exactlyOne, together, keys } = schema
+  const pattern = keys === undefined ? undefined : PATTERNS[keys]
   return {
     ...plain(schema),
     type: 'object',
     ...(properties === undefined ? undefined : { properties: convertAll(properties) }),
     ...(patternProperties === undefined ? undefined : { patternProperties: convertAll(patternProperties) }),
+    ...(pattern === undefined ? undefined : { propertyNames: { pattern } }),
     ...defined({ required, additionalProperties }),
     ...(exactlyOne === undefined ? undefined : { oneOf: exactlyOne.map(name => ({ required: [name] })) }),
     ...(together === undefined ? undefined : { dependencies: Object.fromEntries(together.map(name => [name, together.filter(other => other !== name)])) })
@@ -88,7 +92,7 @@ function isNarrow (leaf: Json): boolean {
   return leaf['type'] !== 'string' || 'pattern' in leaf || 'enum' in leaf
 }
 
-const OURS = new Set(['check', 'keys', 'rule', 'code', 'exactlyOne', 'together', 'hints', 'secret'])
+const OURS = new Set(['check', 'keys', 'rule', 'code', 'exactlyOne', 'together', 'hints', 'secret', 'json'])
 const CONVERTED = new Set(['anyOf', 'items', 'properties', 'patternProperties', 'required', 'additionalProperties'])
 
 /** The keywords that stay as they are. TypeBox's own are symbols, which `Object.entries` does not see. */

@@ -1,10 +1,10 @@
 /** The request's record: what is known about one client request. Written by the stages, read by whoever reports. */
 import type { FastifyRequest } from 'fastify'
 import { unwatch, watch } from './forward/connection.ts'
-import type { Cancelable } from './forward/connection.ts'
+import type { Watcher } from './forward/connection.ts'
 import type { Attempt, RequestRecord } from './types.ts'
 
-class Recorded implements RequestRecord, Cancelable {
+class Recorded implements RequestRecord, Watcher {
   tenant: string | undefined = undefined
   backend: string | undefined = undefined
   readonly attempts: Attempt[] = []

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
+import type { Combine, CompositeConfig } from './composite/types.ts'
 import type { BackendDefaults } from './options/index.ts'
 import type { Settings } from './routes/settings.ts'
 
@@ -264,7 +265,9 @@ export interface RouteConfig {
   /** undefined: every method the gateway forwards. */
   readonly methods: readonly string[] | undefined
   readonly match: RouteMatch
-  readonly proxy: ProxyConfig
+  /** One of these two. */
+  readonly proxy: ProxyConfig | undefined
+  readonly composite: CompositeConfig | undefined
 }
 
 /** The whole of the gateway's options: parsed, copied, defaulted, deep-frozen. */
@@ -282,6 +285,8 @@ export interface GatewayConfig {
   readonly routes: readonly RouteConfig[]
   /** Balancers the user registered, by name. */
   readonly balancers: Readonly<Record<string, BalancerFactory>>
+  /** Composite strategies the user registered, by name. */
+  readonly strategies: Readonly<Record<string, Combine>>
   readonly random: () => number
 }
 
@@ -290,6 +295,8 @@ export interface GatewayConfig {
 /** One try of a call against one target. */
 export interface Attempt {
   readonly target: string
+  /** The part of a composite that it was made for. */
+  readonly part: string | undefined
   readonly startedAt: number
   outcome: Outcome | undefined
   status: number | undefined
@@ -320,7 +327,8 @@ export interface RequestRecord {
 /** What is known about a request's body from its framing, or a body of the gateway's own. */
 export type BodyPlan =
   | { readonly kind: 'none' }
-  | { readonly kind: 'value', readonly value: Buffer, readonly contentType: string | undefined }
+  /** `verbatim`: the client's own bytes, so that what its headers say of them holds. */
+  | { readonly kind: 'value', readonly value: Buffer, readonly contentType: string | undefined, readonly verbatim?: true }
   | { readonly kind: 'sized', readonly length: number }
   | { readonly kind: 'chunked' }
 
@@ -350,6 +358,22 @@ export interface Call {
   readonly deadline: number
   /** Target to use, set by the choosing layer or by a redirect that names a host. Writer: plugins/backends.ts, plugins/redirects.ts */
   target: Target | undefined
+  /** Whose call it is when it is not the client's answer by itself: a part of a composite. */
+  readonly owner: CallOwner | undefined
+}
+
+/** Something under way that can be ended from outside. */
+export interface Cancelable {
+  cancel (reason: Error): void
+}
+
+/** A part of a composite, as its calls know it. Early hints and trailers of such calls have nowhere to go. */
+export interface CallOwner {
+  readonly name: string
+  /** Why the calls are no longer wanted; undefined while they are. */
+  readonly cancelled: Error | undefined
+  started (attempt: Cancelable): void
+  ended (attempt: Cancelable): void
 }
 
 /** What a call came back with. */
@@ -365,6 +389,8 @@ export interface Answer {
   readonly target: Target
   /** The body as a stream, whether or not it is complete. */
   stream (): NodeJS.ReadableStream
+  /** The whole body, of at most `limit` bytes; more is a PartTooLargeError and closes the connection. `done` is called once. */
+  collect (limit: number, done: (error: Error | undefined, body: Buffer | null) => void): void
   /** Nobody will read it: it is drained if it is short, else its connection is closed. */
   discard (): void
 }

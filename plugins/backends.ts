@@ -9,7 +9,10 @@ import type { FastifyPluginAsync } from 'fastify'
 import { createBalancer } from '../lib/balancing/index.ts'
 import { BalancerError, ConnectionLimitError, NoTargetError } from '../lib/errors.ts'
 import { createRegistry } from '../lib/registry.ts'
+import { createLookup } from '../lib/routes/lookup.ts'
+import { createSettings } from '../lib/routes/settings.ts'
 import type { BackendView, Registry } from '../lib/registry.ts'
+import type { Lookup } from '../lib/routes/lookup.ts'
 import type { Backend, Balancer, Call, Gate, Layer, Target } from '../lib/types.ts'
 
 declare module './core.ts' {
@@ -18,6 +21,8 @@ declare module './core.ts' {
     backends: BackendsApi
     /** What the rooms look backends up in, by scope and name. Owner: plugins/backends.ts */
     registry: Registry
+    /** Sees to it that a plan's backend and settings are those of now. Owner: plugins/backends.ts */
+    lookup: Lookup
   }
 }
 
@@ -65,6 +70,8 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
 
   reverseproxy.registry = registry
   reverseproxy.backends = registry.api
+  // policies are another room's, and first asked for with the first request
+  reverseproxy.lookup = createLookup({ config, registry, findSettings: createSettings(config, (proxy, backend) => reverseproxy.policies(proxy, backend)) })
   reverseproxy.layer('choose', layer)
   fastify.addHook('onClose', function closePools () {
     return registry.close()

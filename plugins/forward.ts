@@ -45,7 +45,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onDone: ({ target }: Exchange) => release(target), onPoisoned: ({ target }: Exchange) => pools.replace(target) }
+  const tools = { deadlines, now: () => clock.now(), onDone: settle, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
 
   const hooks: FastifyReplyFromHooks = {
     getUpstream: () => PLACEHOLDER,
@@ -72,11 +72,16 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   function start (call: Call, target: Target, resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
     const startedAt = clock.now()
     const remaining = call.deadline - startedAt
+    const { owner } = call
+    if (owner?.cancelled !== undefined) {
+      reject(owner.cancelled)
+      return
+    }
     if (remaining <= 0) {
       reject(new TimeoutError())
       return
     }
-    const attempt: Attempt = { target: target.id, startedAt, outcome: undefined, status: undefined, duration: undefined }
+    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, outcome: undefined, status: undefined, duration: undefined }
     const streams = call.body.kind === 'sized' || call.body.kind === 'chunked'
     const exchange = new Exchange(call, target, attempt, remaining, streams, tools)
     exchange.resolve = resolve
@@ -87,6 +92,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       return
     }
     call.record.attempts.push(attempt)
+    owner?.started(exchange)
     target.inflight++
     target.started++
     exchange.begin()
@@ -133,6 +139,11 @@ function dispatch (exchange: Exchange, pools: Pools): void {
     headersTimeout: exchange.streams ? timeouts.headers : 0,
     bodyTimeout: 0
   }, exchange)
+}
+
+function settle (exchange: Exchange): void {
+  exchange.call.owner?.ended(exchange)
+  release(exchange.target)
 }
 
 function release (target: Target): void {

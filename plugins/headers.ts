@@ -26,7 +26,7 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
     try {
       call.headers = policies.request(call.request)
       if (call.edits !== undefined) applyEdits(call)
-      if (call.body.kind === 'value') describeValue(call)
+      if (call.body.kind === 'value' && call.body.verbatim === undefined) describeValue(call)
     } catch (error) {
       return Promise.reject(error)
     }

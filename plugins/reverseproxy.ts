@@ -6,6 +6,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { parseOptions } from '../lib/options/index.ts'
 import { checkServer } from '../lib/server-options.ts'
 import backends from './backends.ts'
+import composite from './composite.ts'
 import core from './core.ts'
 import forward from './forward.ts'
 import headers from './headers.ts'
@@ -26,6 +27,7 @@ const reverseproxy: FastifyPluginAsync<GatewayOptions> = async function reversep
   await fastify.register(forward)
   await fastify.register(headers)
   await fastify.register(redirects)
+  await fastify.register(composite)
   await fastify.register(routes)
   await fastify.register(shutdown)
 }

@@ -16,7 +16,6 @@ import { createCalls } from '../lib/routes/call.ts'
 import { declareDefault, declareRoutes } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
 import { createPlan, NOTHING } from '../lib/routes/plan.ts'
-import { createSettings } from '../lib/routes/settings.ts'
 import type { OptionProblem } from '../lib/errors.ts'
 import type { ProxyOptions } from '../lib/options/index.ts'
 import type { CallOptions } from '../lib/routes/call.ts'
@@ -52,7 +51,7 @@ interface Planned { [kPlan]?: Plan }
 const routes: FastifyPluginAsync = async function routes (fastify) {
   const { reverseproxy } = fastify
   const { config, clock, deadlines } = reverseproxy
-  const createCall = createCalls({ config, registry: reverseproxy.registry, findSettings: createSettings(config, reverseproxy.policies), now: clock.now })
+  const createCall = createCalls({ config, lookup: reverseproxy.lookup, now: clock.now })
   const { deliver, fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing })
   /** Routes and the backends they name, to be checked when all backends are known. */
   const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
@@ -130,10 +129,21 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     if (mayHaveBody(route)) route.preParsing = [route.preParsing ?? [], hideBody].flat() as NonNullable<RouteOptions['preParsing']>
   })
 
-  const forwarding: DeclareTools['forwarding'] = planOf => ({
-    handler: (request, reply) => { run(request, reply, planOf(request) ?? fallback, undefined) },
-    preParsing: hideBody
-  })
+  const tools: DeclareTools = {
+    forwarding: runOf => ({
+      handler (request, reply) {
+        const answer = runOf(request)
+        if (answer === undefined) run(request, reply, fallback, undefined)
+        else answer(request, reply)
+      },
+      preParsing: hideBody
+    }),
+    compile (route) {
+      if (route.composite !== undefined) return reverseproxy.gatherer(route.composite, route.name)
+      const plan = createPlan(route.proxy ?? NOTHING, route.name)
+      return (request, reply) => { run(request, reply, plan, undefined) }
+    }
+  }
 
   fastify.addHook('onReady', function checkBackends (ready) {
     const problems: OptionProblem[] = []
@@ -148,8 +158,8 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   })
 
   if (!fastify.hasConstraintStrategy(CONSTRAINT)) fastify.addConstraintStrategy(createConstraintStrategy())
-  declareRoutes(fastify, config, { forwarding })
-  if (config.defaultBackend !== undefined) declareDefault(fastify, fallback, { forwarding })
+  declareRoutes(fastify, config, tools)
+  if (config.defaultBackend !== undefined) declareDefault(fastify, tools)
 }
 
 /** Fastify parses no body of a GET or HEAD. */
@@ -165,5 +175,5 @@ function isLastHop (request: FastifyRequest): boolean {
 export default fp(routes, {
   name: 'reverseproxy-routes',
   fastify: '5.x',
-  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward']
+  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward', 'reverseproxy-composite']
 })

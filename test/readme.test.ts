@@ -100,6 +100,16 @@ const PROGRAMS: Record<string, Program[]> = {
       t.same(more, [])
     }
   }],
+  'Composite routes': [{
+    before: AROUND,
+    async check (t, app) {
+      const response = await app.inject('/api/dashboard/7')
+      // the echo has no boss, so that part is skipped; nor has it items
+      t.has(response.json(), { url: '/api/users/7', method: 'GET' })
+      t.equal(response.headers['x-composite-complete'], 'true')
+      t.notOk('boss' in response.json<object>())
+    }
+  }],
   'Forwarding from a handler': [{
     before: AROUND,
     async check (t, app) {
@@ -334,10 +344,10 @@ const SECTIONS: Record<string, string[]> = {
   balancer: ['balancer', 'backends.*.balancer'],
   pool: ['pool', 'backends.*.pool'],
   tls: ['tls', 'backends.*.tls'],
-  timeout: ['timeout', 'backends.*.timeout', 'routes[].proxy.timeout'],
-  redirects: ['redirects', 'backends.*.redirects', 'routes[].proxy.redirects'],
+  timeout: ['timeout', 'backends.*.timeout', 'routes[].proxy.timeout', 'routes[].composite.parts.*.timeout'],
+  redirects: ['redirects', 'backends.*.redirects', 'routes[].proxy.redirects', 'routes[].composite.redirects', 'routes[].composite.parts.*.redirects'],
   headers: ['headers', 'backends.*.headers', 'routes[].proxy.headers'],
-  'Header changes': ['headers', 'backends.*.headers', 'routes[].proxy.headers'].flatMap(path => [`${path}.request`, `${path}.response`]),
+  'Header changes': ['headers', 'backends.*.headers', 'routes[].proxy.headers', 'routes[].composite.headers'].flatMap(path => [`${path}.request`, `${path}.response`]),
   forwarded: ['headers.forwarded'],
   via: ['headers.via'],
   limits: ['limits'],
@@ -345,6 +355,11 @@ const SECTIONS: Record<string, string[]> = {
   Conditions: ['routes[].headers.*', 'routes[].headers.*.not', 'routes[].query.*', 'routes[].query.*.not', 'routes[].host', 'routes[].host[]'],
   proxy: ['routes[].proxy'],
   rewrite: ['routes[].proxy.rewrite', 'routes[].proxy.rewrite[]'],
+  composite: ['routes[].composite'],
+  'Headers of a composite': ['routes[].composite.headers'],
+  'A part': ['routes[].composite.parts.*'],
+  when: ['routes[].composite.parts.*.when', 'routes[].composite.parts.*.when[]'],
+  forEach: ['routes[].composite.parts.*.forEach'],
   'File only': [''],
   server: ['server']
 }
@@ -380,7 +395,8 @@ t.test('options that the text names exist', async (t) => {
   const heads = new Set([...options.keys()].map(path => path.split(/[.[]/).filter(part => part !== '*' && part !== ']').at(-1)!))
   for (const name of [...codeIn(readme.prose), ...codeIn(reference.prose)].filter(code => /^[a-z]\w*(\.[a-zA-Z]\w*)+$/.test(code))) {
     const [first = ''] = name.split('.')
-    if (!heads.has(first) || first === 'request' || /\.(ts|js|yaml|md)$/.test(name)) continue
+    // `request` and `schema` are Fastify's words, too
+    if (!heads.has(first) || first === 'request' || first === 'schema' || /\.(ts|js|yaml|md)$/.test(name)) continue
     t.ok([...options.keys()].some(path => path === name || path.endsWith(`.${name}`)), name)
   }
 })

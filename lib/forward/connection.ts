@@ -8,24 +8,30 @@ import type { FastifyRequest } from 'fastify'
 import type { EventEmitter } from 'node:events'
 
 /** Something that must stop when the client is gone. */
-export interface Cancelable {
+export interface Watcher {
   clientGone (): void
 }
 
 const kRunning = Symbol('reverseproxy.running')
 
-type Connection = EventEmitter & { [kRunning]?: Set<Cancelable>, destroyed?: boolean }
+type Connection = EventEmitter & { [kRunning]?: Set<Watcher>, destroyed?: boolean }
 
 function connectionOf (request: FastifyRequest): Connection {
   const raw = request.raw as unknown as { stream?: Connection, socket: Connection }
   return raw.stream ?? raw.socket
 }
 
-/** Registers `work`; false when the client is gone already, and then nothing was registered. */
-export function watch (request: FastifyRequest, work: Cancelable): boolean {
+/** Whether nobody is there any more to read an answer. */
+export function isGone (request: FastifyRequest): boolean {
   const connection = connectionOf(request)
   // `aborted` covers a socket that undici or Node has taken off the message
-  if (request.raw.aborted || connection == null || connection.destroyed === true) return false
+  return request.raw.aborted || connection == null || connection.destroyed === true
+}
+
+/** Registers `work`; false when the client is gone already, and then nothing was registered. */
+export function watch (request: FastifyRequest, work: Watcher): boolean {
+  if (isGone(request)) return false
+  const connection = connectionOf(request)
   let running = connection[kRunning]
   if (running === undefined) {
     connection[kRunning] = running = new Set()
@@ -35,7 +41,7 @@ export function watch (request: FastifyRequest, work: Cancelable): boolean {
   return true
 }
 
-export function unwatch (request: FastifyRequest, work: Cancelable): void {
+export function unwatch (request: FastifyRequest, work: Watcher): void {
   connectionOf(request)?.[kRunning]?.delete(work)
 }
 

@@ -8,15 +8,15 @@
 import { constants } from 'node:http2'
 import type { Http2ServerResponse } from 'node:http2'
 import type { Dispatcher } from 'undici'
-import type { Answer, Attempt, Call, Target } from '../types.ts'
-import { AbortedError, BadResponseError, TimeoutError } from '../errors.ts'
+import type { Answer, Attempt, Call, Cancelable, Target } from '../types.ts'
+import { AbortedError, BadResponseError, PartTooLargeError, TimeoutError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
 import { fixEncoding } from '../headers/response.ts'
 import { isEmpty } from '../is-empty.ts'
 import { AnswerBody } from './answer-body.ts'
 import { unwatch } from './connection.ts'
 import { passEarlyHints, passTrailers } from './side-messages.ts'
-import type { Cancelable } from './connection.ts'
+import type { Watcher } from './connection.ts'
 import type { Deadlines, Expirable } from '../deadlines.ts'
 
 /** Unread bytes after which the backend is paused, and the most that is read only to be thrown away. */
@@ -36,7 +36,7 @@ export interface ExchangeTools {
 /** `waiting` for a connection, `sent`, `answered` (headers are here), `done`. */
 type Phase = 'waiting' | 'sent' | 'answered' | 'done'
 
-export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.DispatchHandler {
+export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatcher.DispatchHandler {
   // the answer
   status = 0
   statusMessage = ''
@@ -64,6 +64,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   #buffered = 0
   #stream: AnswerBody | undefined = undefined
   #replaced: Answer['body'] | undefined = undefined
+  #collector: Collector | undefined = undefined
 
   constructor (
     readonly call: Call,
@@ -97,7 +98,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
     if (status < 200) {
-      if (status === 103) passEarlyHints(headers, this.call)
+      if (status === 103 && this.call.owner === undefined) passEarlyHints(headers, this.call)
       return
     }
     if (status > 599) {
@@ -112,8 +113,8 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     this.attempt.status = status
     this.attempt.outcome = outcomeOfStatus(status)
     this.attempt.duration = this.tools.now() - this.attempt.startedAt
-    // Event streams end by silence or by a peer, never by the clock.
-    if (isEventStream(headers['content-type'])) this.remaining = Infinity
+    // Event streams end by silence or by a peer, never by the clock; a part that is one never ends at all.
+    if (this.call.owner === undefined && isEventStream(headers['content-type'])) this.remaining = Infinity
     this.#arm(this.call.timeouts.idle)
     this.onAnswer?.(null, { statusCode: status, headers: {}, body: this })
   }
@@ -128,7 +129,8 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     } else {
       this.#chunks.push(chunk)
       this.#buffered += chunk.length
-      if (this.#buffered >= HIGH_WATER) this.#pause(controller)
+      if (this.#collector !== undefined) this.#collected(this.#collector)
+      else if (this.#buffered >= HIGH_WATER) this.#pause(controller)
     }
   }
 
@@ -201,6 +203,14 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     return stream
   }
 
+  collect (limit: number, done: Collector['done']): void {
+    const collector = this.#collector = { limit, done }
+    if (this.#failure !== undefined) this.#settle(this.#failure)
+    else if (this.#buffered > limit || Number(this.headers['content-length']) > limit) this.#refuse()
+    else if (this.#ended) this.#settle(undefined)
+    else if (this.#controller?.paused === true) this.#collected(collector)
+  }
+
   /** Nobody will read it: what is left is read and dropped if it is short, else its connection is closed. */
   discard (): void {
     this.#discarding = true
@@ -225,6 +235,28 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
 
   // ---- inside
 
+  #collected ({ limit }: Collector): void {
+    if (this.#buffered > limit) this.#refuse()
+    else this.resume()
+    if (this.#phase !== 'done') this.#arm(this.call.timeouts.idle)
+  }
+
+  /** The backend answered, only more than is wanted: that is not an outcome of its own. */
+  #refuse (): void {
+    this.#discarding = true
+    this.#chunks = []
+    this.cancel(new PartTooLargeError())
+    this.#settle(new PartTooLargeError())
+  }
+
+  #settle (error: Error | undefined): void {
+    const { done } = this.#collector ?? {}
+    if (done === undefined) return
+    this.#collector = undefined
+    if (error !== undefined) done(error, null)
+    else done(undefined, this.#chunks.length === 1 ? this.#chunks[0]! : this.#chunks.length === 0 ? null : Buffer.concat(this.#chunks))
+  }
+
   /** The backend is not silent while nobody listens to it: only the total time goes on. */
   #pause (controller: Dispatcher.DispatchController): void {
     this.#arm(0)
@@ -243,6 +275,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
   #end (): void {
     this.#ended = true
     this.#finish()
+    this.#settle(undefined)
     if (this.#stream !== undefined) this.#endStream(this.#stream)
   }
 
@@ -260,6 +293,7 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     this.#finish()
     // without effect once the answer's headers have settled the promise
     this.reject(error)
+    this.#settle(error)
     if (this.#stream !== undefined) breakSoon(this.#stream, error, this.call)
   }
 
@@ -270,6 +304,11 @@ export class Exchange implements Answer, Cancelable, Expirable, Dispatcher.Dispa
     unwatch(this.call.request, this)
     this.tools.onDone(this)
   }
+}
+
+interface Collector {
+  readonly limit: number
+  done (error: Error | undefined, body: Buffer | null): void
 }
 
 function nothing (): void {}

@@ -16,6 +16,7 @@ export interface Rules {
   readonly required?: readonly string[] | undefined
   readonly items?: Rules | undefined
   readonly minItems?: number | undefined
+  readonly minProperties?: number | undefined
   readonly minimum?: number | undefined
   readonly maximum?: number | undefined
   readonly check?: CheckName | undefined
@@ -26,9 +27,12 @@ export interface Rules {
   readonly together?: readonly string[] | undefined
   readonly hints?: Readonly<Record<string, string>> | undefined
   readonly secret?: boolean | undefined
+  readonly json?: boolean | undefined
 }
 
 export type Kind = 'string' | 'number' | 'boolean' | 'null' | 'array' | 'object' | 'function' | 'regexp' | 'bytes' | 'other'
+
+const NOT_JSON: ReadonlySet<Kind> = new Set(['function', 'regexp', 'bytes', 'other'])
 
 export function kindOf (value: unknown): Kind {
   if (value === null) return 'null'
@@ -56,6 +60,7 @@ export function pickBranch (branches: readonly Rules[], value: unknown): Rules |
 
 function accepts (branch: Rules, kind: Kind): boolean {
   if (branch.code !== undefined) return branch.code === kind
+  if (branch.json === true) return !NOT_JSON.has(kind)
   if (branch.type === undefined && branch.const === undefined) return true
   const type = branch.type ?? typeof branch.const
   return (type === 'integer' ? 'number' : type) === kind

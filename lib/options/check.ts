@@ -24,6 +24,7 @@ export function check (schema: Rules, value: unknown, path: string, walk: Walk):
     return check(branch, value, path, walk)
   }
   const kind = kindOf(value)
+  if (schema.json === true) return checkJson(value, path, walk)
   if (schema.code !== undefined) return kind === schema.code ? undefined : report(ruleOf(schema))
   if (schema.const !== undefined || schema.enum !== undefined) return checkWord(schema, value, report)
   switch (schema.type) {
@@ -61,6 +62,18 @@ function checkList (schema: Rules, value: readonly unknown[], path: string, walk
   value.forEach((item, index) => check(items, item, at(path, index), walk))
 }
 
+/** JSON data all the way down: what goes out as JSON must not change its meaning on the way. */
+function checkJson (value: unknown, path: string, walk: Walk): void {
+  switch (kindOf(value)) {
+    case 'string':
+    case 'boolean':
+    case 'null': return
+    case 'array': return (value as unknown[]).forEach((item, index) => checkJson(item, at(path, index), walk))
+    case 'object': return Object.entries(value as object).forEach(([key, item]) => checkJson(item, at(path, key), walk))
+    default: if (!Number.isFinite(value)) walk.problems.push({ path, rule: 'must be JSON data: a text, a number, true, false, null, a list or an object', value: shown(value) })
+  }
+}
+
 function checkObject (schema: Rules, value: Record<string, unknown>, path: string, walk: Walk): void {
   const properties = schema.properties ?? {}
   const patterns = Object.entries(schema.patternProperties ?? {})
@@ -69,6 +82,7 @@ function checkObject (schema: Rules, value: Record<string, unknown>, path: strin
     if (property === undefined) reportUnknown(schema, key, item, at(path, key), walk)
     else check(property, item, at(path, key), walk)
   }
+  if (Object.keys(value).length < (schema.minProperties ?? 0)) walk.problems.push({ path, rule: 'must not be empty', value })
   if (schema.keys !== undefined) checkKeys(schema.keys, value, path, walk)
   for (const key of schema.required ?? []) {
     if (!Object.hasOwn(value, key)) walk.problems.push({ path: at(path, key), rule: 'is required' })

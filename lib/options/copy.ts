@@ -1,7 +1,8 @@
 /**
  * Copies what a user passed, so that nothing later touches it, and freezes what the house made of it.
- * Functions, RegExps, bytes and instances of classes other than Object are handed on as they are.
+ * Functions, RegExps, bytes, TypeBox schemas and instances of classes other than Object are handed on as they are.
  */
+import { Kind } from '@sinclair/typebox'
 import type { OptionProblem } from '../errors.ts'
 import { at } from './paths.ts'
 
@@ -15,6 +16,11 @@ export function isRecord (value: unknown): value is Record<string, unknown> {
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
 }
 
+/** What TypeBox knows of a schema stands under symbols, and Fastify knows a schema by its identity: a copy would lose both. */
+function isTypeBox (value: object): boolean {
+  return Object.hasOwn(value, Kind)
+}
+
 /** Deep copy of own enumerable string properties; `undefined` counts as absent. Refuses `__proto__` and cycles. */
 export function copy (value: unknown, path: string, problems: OptionProblem[], depth = 0): unknown {
   if (depth > MAX_DEPTH) {
@@ -22,7 +28,7 @@ export function copy (value: unknown, path: string, problems: OptionProblem[], d
     return undefined
   }
   if (Array.isArray(value)) return Array.from(value, (item: unknown, index) => copy(item, at(path, index), problems, depth + 1))
-  if (!isRecord(value)) return value
+  if (!isRecord(value) || isTypeBox(value)) return value
   const result: Record<string, unknown> = {}
   for (const [key, item] of Object.entries(value)) {
     if (key === '__proto__') problems.push({ path: at(path, key), rule: 'must not be used as a name' })
@@ -33,7 +39,7 @@ export function copy (value: unknown, path: string, problems: OptionProblem[], d
 
 /** Freezes objects and arrays all the way down. */
 export function deepFreeze<T> (value: T): T {
-  if ((Array.isArray(value) || isRecord(value)) && !Object.isFrozen(value)) {
+  if ((Array.isArray(value) || (isRecord(value) && !isTypeBox(value))) && !Object.isFrozen(value)) {
     Object.freeze(value)
     for (const item of Object.values(value)) deepFreeze(item)
   }

@@ -10,16 +10,19 @@ import { templateParams } from '../rewrite/template.ts'
 import { pathShape } from '../matching/path-shape.ts'
 import { check, type Walk } from './check.ts'
 import { isRecord } from './copy.ts'
+import { crossCheckComposite, crossCheckStrategies } from './cross-check-composite.ts'
 import { BUILT_IN_BALANCERS } from './defaults.ts'
+import { entriesOf, namesOf, requireName, reportTwins } from './names.ts'
 import { at } from './paths.ts'
 import { hashKeySchema } from './schema/backend.ts'
-import { nearest } from './suggest.ts'
 import { splitTargetUrl } from './target-url.ts'
 
 /** What a backend or route may refer to. */
 export interface Known {
   /** Names of the user's own balancers. */
   readonly balancers: readonly string[]
+  /** Names of the user's own strategies. */
+  readonly strategies: readonly string[]
   /** Names of backends; undefined: they cannot be told yet. */
   readonly backends: readonly string[] | undefined
   /** Whether there is a default backend. */
@@ -30,12 +33,14 @@ export interface Known {
 export function crossCheckGateway (options: Record<string, unknown>, walk: Walk): void {
   const known: Known = {
     balancers: namesOf(options['balancers']),
+    strategies: namesOf(options['strategies']),
     backends: namesOf(options['backends']),
     hasDefault: options['defaultBackend'] !== undefined
   }
   crossCheckShared(options, '', known, walk)
   for (const [name, backend] of entriesOf(options['backends'])) crossCheckBackend(backend, at('backends', name), known, walk)
   if (typeof options['defaultBackend'] === 'string') requireName(options['defaultBackend'], 'defaultBackend', 'backend', known.backends ?? [], walk.problems)
+  crossCheckStrategies(options['strategies'], 'strategies', walk.problems)
   const { routes } = options
   if (!Array.isArray(routes)) return
   routes.forEach((route: unknown, index) => { if (isRecord(route)) crossCheckRoute(route, at('routes', index), known, walk) })
@@ -69,6 +74,7 @@ export function crossCheckProxy (proxy: unknown, path: string, routePath: string
 function crossCheckRoute (route: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
   const routePath = typeof route['path'] === 'string' ? route['path'] : undefined
   if (route['proxy'] !== undefined) crossCheckProxy(route['proxy'], at(path, 'proxy'), routePath, known, walk)
+  if (route['composite'] !== undefined) crossCheckComposite(route['composite'], at(path, 'composite'), routePath, known, walk)
   const { methods } = route
   if (Array.isArray(methods)) reportTwins(methods.map((method: unknown, index) => [method, at(at(path, 'methods'), index)]), 'must not be listed twice', walk.problems)
 }
@@ -113,32 +119,6 @@ function crossCheckBalancer (balancer: unknown, path: string, known: Known, walk
 }
 
 // ---- helpers
-
-function entriesOf (value: unknown): Array<[string, unknown]> {
-  return isRecord(value) ? Object.entries(value) : []
-}
-
-function namesOf (value: unknown): string[] {
-  return isRecord(value) ? Object.keys(value) : []
-}
-
-function requireName (name: string, path: string, what: string, known: readonly string[], problems: OptionProblem[]): void {
-  if (known.includes(name)) return
-  const meant = nearest(name, known)
-  const list = known.length > 20 ? `${known.slice(0, 20).join(', ')}, …` : known.join(', ')
-  const advice = meant === undefined ? '' : `; did you mean "${meant}"?`
-  problems.push({ path, rule: `must be the name of a ${what}; ${known.length === 0 ? 'there are none' : `known are ${list}`}${advice}`, value: name })
-}
-
-/** Reports every value that has been there before. */
-function reportTwins (values: ReadonlyArray<readonly [value: unknown, path: string]>, rule: string, problems: OptionProblem[]): void {
-  const seen = new Set<unknown>()
-  for (const [value, path] of values) {
-    if (value === undefined) continue
-    if (seen.has(value)) problems.push({ path, rule, value })
-    seen.add(value)
-  }
-}
 
 function normalUrl (url: unknown): string | undefined {
   if (typeof url !== 'string') return undefined

@@ -18,6 +18,24 @@ export const DEFAULTS = {
   via: { name: 'fastify-reverseproxy', maxHops: 3 },
   requestId: 'x-request-id',
   limits: { headerCount: 1000, target: '16kb' },
+  composite: {
+    conflict: 'last',
+    race: false,
+    onMismatch: 'fail',
+    timeout: '30s',
+    meta: false,
+    partialStatus: 200,
+    maxPartBytes: '1mb',
+    maxBytes: '8mb',
+    maxDepth: 100,
+    maxCalls: 50,
+    onEmpty: 'allow',
+    nonJson: 'fail',
+    redirects: 'follow',
+    headers: { setCookie: 'all', cacheControl: 'strictest', vary: 'union', serverTiming: false },
+    methods: ['GET', 'HEAD'],
+    part: { required: false, forEach: { concurrency: 8, max: 100, batch: false, key: 'id' } }
+  },
   server: { host: '127.0.0.1', port: 8080, trustProxy: false, http2: false, logLevel: 'info' }
 } as const
 
@@ -26,3 +44,6 @@ export const BUILT_IN_BALANCERS = [
   'round-robin', 'weighted-round-robin', 'random', 'weighted-random',
   'least-connections', 'power-of-two', 'power-of-two-choices', 'ip-hash', 'hash'
 ] as const
+
+/** Ways of composite routes to make one answer that come with the suite. */
+export const BUILT_IN_STRATEGIES = ['merge', 'object', 'append', 'select', 'sequential'] as const

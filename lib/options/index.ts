@@ -5,12 +5,15 @@
  * when nothing is wrong turned into what `lib/types.ts` calls a config (`resolve-*.ts`).
  */
 import { OptionsError, type OptionProblem } from '../errors.ts'
+import type { CompositeConfig } from '../composite/types.ts'
 import type { BackendConfig, BalancerFactory, ProxyConfig, TargetConfig } from '../types.ts'
 import type { Rules } from './branches.ts'
 import { check, type Walk } from './check.ts'
 import { copy, deepFreeze, isRecord } from './copy.ts'
 import { crossCheckBackend, crossCheckGateway, crossCheckProxy, type Known } from './cross-check.ts'
+import { crossCheckComposite } from './cross-check-composite.ts'
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveTarget, resolveTargetPatch, type BackendDefaults } from './resolve-backend.ts'
+import { resolveComposite } from './resolve-composite.ts'
 import { resolveGateway, type ParsedOptions } from './resolve-gateway.ts'
 import { resolveProxy } from './resolve-route.ts'
 import { RULES, type Origin } from './rules.ts'
@@ -19,10 +22,11 @@ import {
   backendSchema, targetPatchSchema, targetSchema,
   type BackendOptions, type TargetOption, type TargetPatchOption
 } from './schema/backend.ts'
+import { compositeSchema, type CompositeOptions, type PartOptions } from './schema/composite.ts'
 import { gatewaySchema, type GatewayOptions } from './schema/gateway.ts'
 import { proxySchema, type ProxyOptions } from './schema/proxy.ts'
 
-export type { BackendDefaults, BackendOptions, GatewayOptions, ParsedOptions, ProxyOptions, TargetOption, TargetPatchOption }
+export type { BackendDefaults, BackendOptions, CompositeOptions, GatewayOptions, ParsedOptions, PartOptions, ProxyOptions, TargetOption, TargetPatchOption }
 export { splitTargetUrl, type TargetAddress } from './target-url.ts'
 
 /** Where options come from. Default: code, and the working directory. */
@@ -45,6 +49,12 @@ export interface ProxyContext {
   /** Names of the backends; left out: names are not looked at. */
   readonly backends?: readonly string[]
   readonly defaultBackend?: string | undefined
+}
+
+/** What is known around a `composite` that is parsed by itself. */
+export interface CompositeContext extends ProxyContext {
+  /** Names of the user's own strategies. Default: none. */
+  readonly strategies?: readonly string[]
 }
 
 /** Options of the whole gateway. Throws OptionsError with every problem. */
@@ -79,11 +89,22 @@ export function parseProxy (input: unknown, path: string, context: ProxyContext 
 }
 
 /**
+ * The `composite` option of a route, or of `reply.composite()`. `path` is where it stands, for errors. Throws OptionsError
+ * with every problem.
+ */
+export function parseComposite (input: unknown, path: string, context: CompositeContext = {}): CompositeConfig {
+  return parse<CompositeOptions, CompositeConfig>(compositeSchema, input, path, {
+    crossCheck: (composite, walk) => { crossCheckComposite(composite, path, context.routePath, knownOf(context), walk) },
+    resolve: resolveComposite
+  })
+}
+
+/**
  * A backend by itself, as `backends.add()` takes it. `context` gives what it does not say (the parsed options of the gateway do);
  * `path` is where it stands, for errors. Throws OptionsError with every problem.
  */
 export function parseBackend (input: unknown, context: BackendContext, path: string): BackendConfig {
-  const known: Known = { balancers: Object.keys(context.balancers ?? {}), backends: undefined, hasDefault: false }
+  const known: Known = { balancers: Object.keys(context.balancers ?? {}), strategies: [], backends: undefined, hasDefault: false }
   return parse<BackendOptions, BackendConfig>(backendSchema, input, path, {
     crossCheck: (backend, walk) => { crossCheckBackend(backend, path, known, walk) },
     resolve: (backend, origin) => resolveBackend(backend, context.backendDefaults ?? BUILT_IN_DEFAULTS, origin)
@@ -134,6 +155,6 @@ function originOf ({ source = 'code', baseDir = process.cwd() }: ParseContext): 
   return { source, baseDir }
 }
 
-function knownOf ({ backends, defaultBackend }: ProxyContext): Known {
-  return { balancers: [], backends, hasDefault: defaultBackend !== undefined }
+function knownOf ({ backends, defaultBackend, strategies = [] }: CompositeContext): Known {
+  return { balancers: [], strategies, backends, hasDefault: defaultBackend !== undefined }
 }

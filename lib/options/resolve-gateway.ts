@@ -31,6 +31,7 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
     limits: resolveLimits(options.limits),
     routes: (options.routes ?? []).map(resolveRoute),
     balancers: record(options.balancers ?? {}, balancer => balancer),
+    strategies: record(options.strategies ?? {}, strategy => strategy),
     random: options.random ?? Math.random
   }
 }

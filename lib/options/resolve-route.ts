@@ -2,7 +2,9 @@
  * Routes and their `proxy` option: from what a user may write to what the house works with. Everything here has been checked.
  */
 import type { HostMatch, ProxyConfig, RewriteStep, RouteConfig, ValueMatch } from '../types.ts'
+import { DEFAULTS } from './defaults.ts'
 import { resolveHeaderRules, resolveRedirects, resolveTimes } from './resolve-backend.ts'
+import { resolveComposite } from './resolve-composite.ts'
 import { expressionOf } from './rules.ts'
 import type { FullProxyOption, HostMatchOption, MatcherOption, ProxyOptions, RewriteOption, RouteOption } from './schema/proxy.ts'
 import { byteCount } from './units.ts'
@@ -24,18 +26,24 @@ export function resolveProxy (input: ProxyOptions): ProxyConfig {
 }
 
 export function resolveRoute (input: RouteOption): RouteConfig {
-  const { name, path, methods, host, headers = {}, query = {}, proxy } = input
+  const { name, path, methods, host, headers = {}, query = {}, proxy, composite } = input
   return {
     name: name ?? path,
     path,
-    methods: methods === undefined ? undefined : [methods].flat(),
+    methods: methods === undefined ? defaultMethods(input) : [methods].flat(),
     match: {
       hosts: host === undefined ? [] : [host].flat().map(resolveHost),
       headers: Object.entries(headers).map(([header, match]) => [header.toLowerCase(), resolveMatcher(match)]),
       query: Object.entries(query).map(([parameter, match]) => [parameter, resolveMatcher(match)])
     },
-    proxy: resolveProxy(proxy)
+    proxy: proxy === undefined ? undefined : resolveProxy(proxy),
+    composite: composite === undefined ? undefined : resolveComposite(composite)
   }
+}
+
+/** A composite reads, unless it is told otherwise: a call to several backends that changes something cannot be undone. */
+function defaultMethods ({ composite }: RouteOption): string[] | undefined {
+  return composite === undefined ? undefined : [...DEFAULTS.composite.methods]
 }
 
 /** Steps in the order of their application, whatever the order they were written in. */

@@ -44,6 +44,10 @@ export const RULES = {
   routePath: badRoutePath,
   prefix: badLiteralPath,
   template: badTemplate,
+  partPath: badPartPath,
+  partName: badPartName,
+  fieldPath: badFieldPath,
+  fieldName: value => value === '' || isUnsafeKey(value) ? 'must be the name of a property' : undefined,
   replacement: value => /[?#]/.test(value) ? 'must be a path only: no query or fragment' : undefined,
   hostOption: value => HOST.test(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be "upstream", "preserve" or a host name, with a port if wanted',
   hostMatch,
@@ -86,6 +90,32 @@ function badTemplate (value: string): string | undefined {
   if (value.includes('#')) return 'must not have a fragment'
   if (/:(?![\w:])/.test(value.replaceAll('::', ''))) return 'must name every parameter (":id"); write "::" for a colon'
   return badLiteralPath(value.replace(/\?.*$/s, ''))
+}
+
+/** A path of a part; what stands in braces is looked at by `lib/composite`. */
+function badPartPath (value: string): string | undefined {
+  if (value.includes('#')) return 'must not have a fragment'
+  return badLiteralPath(value.replace(/\?.*$/s, '').replace(/\{[^{}]*\}/g, 'x'))
+}
+
+/** Words that mean something else where a part's name stands. */
+const RESERVED_PARTS = new Set(['request', 'item', 'items'])
+
+function badPartName (name: string): string | undefined {
+  if (RESERVED_PARTS.has(name)) return `must not be "${name}": templates mean something else by it`
+  if (isUnsafeKey(name)) return 'must not be used as a name'
+  return /^[A-Za-z_$][\w$-]*$/.test(name) ? undefined : 'must be a name of letters, digits, "_", "$" and "-" that does not begin with a digit or "-"'
+}
+
+function badFieldPath (value: string): string | undefined {
+  const keys = value.split('.')
+  if (keys.includes('')) return 'must be the name of a property, or a path such as "address.city"'
+  return keys.some(isUnsafeKey) ? 'must not lead through __proto__, constructor or prototype' : undefined
+}
+
+/** Keys that lead from data to what all objects share. */
+function isUnsafeKey (key: string): boolean {
+  return key === '__proto__' || key === 'constructor' || key === 'prototype'
 }
 
 function hostMatch (value: string): string | undefined {

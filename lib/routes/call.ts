@@ -1,13 +1,12 @@
 /** From a client's request and a route's plan to a call: which backend, path, body and limits. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
-import { BadPathError, InvalidCallError, TargetTooLongError, UnknownBackendError, VersionError } from '../errors.ts'
+import { BadPathError, InvalidCallError, TargetTooLongError, VersionError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
 import { parseDuration } from '../options/index.ts'
 import { guarded } from './plan.ts'
 import type { Plan } from './plan.ts'
-import type { Registry } from '../registry.ts'
-import type { FindSettings } from './settings.ts'
+import type { Lookup } from './lookup.ts'
 import type { Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
 
 /** What `reply.proxy(backend, options)` may say. */
@@ -26,35 +25,18 @@ export interface CallOptions {
 
 export interface CallTools {
   readonly config: GatewayConfig
-  readonly registry: Pick<Registry, 'resolve' | 'version'>
-  readonly findSettings: FindSettings
+  readonly lookup: Lookup
   now (): number
 }
 
 export type CreateCall = (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, plan: Plan, options: CallOptions | undefined) => Call
 
 /** @throws coded 4xx errors for what the client sent, UnknownBackendError (500) for what the set-up lacks */
-export function createCalls ({ config, registry, findSettings, now }: CallTools): CreateCall {
-  /** Looks the backend up again when some backend has changed since this route was last asked for. */
-  function refresh (plan: Plan, scope: string | undefined): void {
-    const name = plan.config.backend ?? config.defaultBackend
-    const backend = name === undefined ? undefined : registry.resolve(name, scope)
-    if (backend === undefined) throw unknownBackend(name)
-    plan.backend = backend
-    plan.settings = findSettings(plan.config, backend.config)
-    // what one tenant's name means is not what the next one's means
-    plan.version = scope === undefined ? registry.version() : -1
-  }
-
+export function createCalls ({ config, lookup, now }: CallTools): CreateCall {
   return function createCall (request, reply, record, plan, options) {
     if (options !== undefined) checkOptions(options)
-    const target = request.raw.url!
-    const { httpVersionMajor, httpVersionMinor } = request.raw
-    // HTTP/2 has streams; a message that only says so has none
-    if (httpVersionMajor !== 1 ? !('stream' in request.raw) : httpVersionMinor > 1) throw new VersionError()
-    if (target.length > config.limits.target) throw new TargetTooLongError()
-    if (target.includes('#')) throw new BadPathError()
-    if (plan.version !== registry.version() || record.tenant !== undefined) refresh(plan, record.tenant)
+    checkRequest(request, config)
+    lookup(plan, record.tenant)
     const backend = plan.backend!
     const settings = plan.settings!
     const timeouts = options?.timeout === undefined ? settings.timeouts : { ...settings.timeouts, ...ownTimeouts(options.timeout) }
@@ -65,19 +47,26 @@ export function createCalls ({ config, registry, findSettings, now }: CallTools)
       backend,
       settings,
       method: options?.method === undefined ? request.raw.method! : checkMethod(options.method),
-      path: options?.path === undefined ? plan.rewrite(target, request.params as Record<string, string>) : checkPath(options.path),
+      path: options?.path === undefined ? plan.rewrite(request.raw.url!, request.params as Record<string, string>) : checkPath(options.path),
       headers: [],
       edits: options?.headers,
       body: options === undefined || !('body' in options) ? planBody(request, settings.bodyLimit) : options.body === null ? { kind: 'none' } : valueBody(options.body),
       timeouts,
       deadline: timeouts.total > 0 ? now() + timeouts.total : Infinity,
-      target: undefined
+      target: undefined,
+      owner: undefined
     }
   }
 }
 
-function unknownBackend (name: string | undefined): Error {
-  return new UnknownBackendError({ cause: new Error(name === undefined ? 'no backend was named and there is no defaultBackend' : `there is no backend ${JSON.stringify(name)}`) })
+/** What every request must be before anything is made of it. @throws VersionError, TargetTooLongError, BadPathError */
+export function checkRequest (request: FastifyRequest, { limits }: Pick<GatewayConfig, 'limits'>): void {
+  const { httpVersionMajor, httpVersionMinor } = request.raw
+  const target = request.raw.url!
+  // HTTP/2 has streams; a message that only says so has none
+  if (httpVersionMajor !== 1 ? !('stream' in request.raw) : httpVersionMinor > 1) throw new VersionError()
+  if (target.length > limits.target) throw new TargetTooLongError()
+  if (target.includes('#')) throw new BadPathError()
 }
 
 const OPTIONS = new Set(['path', 'method', 'headers', 'body', 'timeout'])

@@ -12,7 +12,7 @@ export interface Plan {
   readonly name: string
   /** The request target that the backend gets. @throws BadPathError */
   readonly rewrite: Rewrite
-  // What the name of the backend meant when it was last looked up. Writer: lib/routes/call.ts
+  // What the name of the backend meant when it was last looked up. Writer: lib/routes/lookup.ts
   /** The registry's version then. */
   version: number
   backend: Backend | undefined

@@ -13,6 +13,14 @@ const folder = t.testdir({
     '  - { name: orders, path: /api/orders/*, methods: [GET, POST], proxy: { backend: orders, rewrite: { stripPrefix: /api } } }',
     '  - { path: /v2, host: "*.example.com", headers: { x-v: { not: "1" } }, proxy: {} }'
   ].join('\n'),
+  'composite.yaml': [
+    'backends: { users: http://127.0.0.1:4001, orders: http://127.0.0.1:4002 }',
+    'defaultBackend: users',
+    'routes:',
+    '  - { name: profile, path: "/profile/:id", composite: { backends: [users, orders] } }',
+    '  - { name: board, path: "/board/:id", methods: POST, composite: { parts: { users: {}, boss: { needs: [users] }, orders: { backend: orders } } } }'
+  ].join('\n'),
+  'cycle.yaml': 'backends: { users: http://a }\nroutes:\n  - path: /\n    composite: { parts: { a: { backend: users, path: "/{b.body.x}" }, b: { backend: users, path: "/{c.body.x}" } } }\n',
   'bad.yaml': 'backends:\n  users: http://a\n  orders:\n    targets: [{ url: http://b, weight: -1 }]\ndefaultBackend: user\n'
 })
 const good = join(folder, 'good.yaml')
@@ -63,6 +71,22 @@ t.test('routes prints an aligned table', async (t) => {
     '(default)  any       /*                                                        users',
     ''
   ])
+})
+
+t.test('routes names the strategy and the parts of a composite', async (t) => {
+  t.same((await command(t, 'routes', join(folder, 'composite.yaml'))).stdout.split('\n'), [
+    'NAME       METHODS   PATH          BACKEND',
+    'profile    GET,HEAD  /profile/:id  merge(users, orders)',
+    'board      POST      /board/:id    object(users, boss: users, orders)',
+    '(default)  any       /*            users',
+    ''
+  ])
+})
+
+t.test('check looks into the templates of a composite', async (t) => {
+  const { code, stderr } = await command(t, 'check', join(folder, 'cycle.yaml'))
+  t.equal(code, 1)
+  t.match(stderr, /cycle\.yaml:4:\d+ +routes\[0\]\.composite\.parts\.b\.path: must refer to a part/)
 })
 
 t.test('schema prints the JSON Schema', async (t) => {

@@ -32,6 +32,20 @@ routes:
   - { name: orders, path: /api/orders/*, methods: [GET, POST], proxy: { backend: orders, rewrite: { stripPrefix: /api, addPrefix: /v1 } } }
   - { name: by-host, path: /*, host: [users.example.com, { regex: '^u' }], headers: { x-api-version: v2, x-b: { not: { prefix: a } } }, proxy: users }
   - { name: tpl, path: '/u/:id', proxy: { backend: users, rewrite: [{ template: '/api/users/:id' }], timeout: 2s } }
+  - name: profile
+    path: /api/user-profile/:id
+    composite: { backends: [users, orders], strategy: merge, timeout: 5s, meta: true, partialStatus: 200 }
+  - name: dashboard
+    path: /api/dashboard/:id
+    composite:
+      strategy: object
+      maxPartBytes: 1mb
+      headers: { from: user, setCookie: none, request: { remove: [cookie] }, response: { set: { x-a: b } } }
+      parts:
+        user:   { backend: users, path: /api/users/:id, required: true, pick: [id, name], schema: { type: object } }
+        orders: { backend: orders, path: /orders, query: { user: ':id', limit: 5, ids: ['{user.body.id}', 1] }, timeout: 800ms, fallback: { items: [] }, target: items }
+        boss:   { backend: users, needs: [user], path: '/api/users/{user.body.bossId}', when: [{ value: '{user.body.bossId}', exists: true }, '{user.body.a}'], body: null }
+        all:    { backend: users, forEach: { in: '{user.body.ids}', batch: true, join: { on: id, as: x } }, headers: { set: { x-a: '{item}' } }, body: { ids: ['{items}'] } }
 `
 
 const WRONG: Readonly<Record<string, string>> = {
@@ -45,6 +59,14 @@ const WRONG: Readonly<Record<string, string>> = {
   'two conditions in one': 'routes: [{ path: /, proxy: a, query: { q: { exact: a, prefix: b } } }]',
   'a certificate without its key': 'tls: { cert: ./c.pem }',
   'an unknown mode': 'headers: { forwarded: { for: maybe } }',
+  'a composite without parts': 'routes: [{ path: /, composite: {} }]',
+  'a composite beside a proxy': 'routes: [{ path: /, proxy: a, composite: { backends: [a] } }]',
+  'a composite of no backends': 'routes: [{ path: /, composite: { backends: [] } }]',
+  'an option a part does not have': 'routes: [{ path: /, composite: { parts: { a: { pth: / } } } }]',
+  'a name that is no part\'s': 'routes: [{ path: /, composite: { parts: { "a.b": {} } } }]',
+  'a part with two conditions in one': 'routes: [{ path: /, composite: { parts: { a: { when: { value: x, equals: 1, not: 2 } } } } }]',
+  'another status of an incomplete answer': 'routes: [{ path: /, composite: { backends: [a], partialStatus: 207 } }]',
+  'a transform in a file': 'routes: [{ path: /, composite: { backends: [a], transform: x } }]',
   'a hook in a file': 'routes: [{ path: /, proxy: { backend: a, modifyRequest: x } }]'
 }
 

@@ -2,6 +2,7 @@
  * The options of the whole gateway: what `register(reverseproxy, options)` takes.
  */
 import { Type, type Static } from '@sinclair/typebox'
+import type { Combine } from '../../composite/types.ts'
 import type { BalancerFactory } from '../../types.ts'
 import { DEFAULTS } from '../defaults.ts'
 import { backendSchema, sharedBackendProperties } from './backend.ts'
@@ -35,6 +36,7 @@ export const misplaced = {
 export const gatewaySchema = object({
   ...declarativeProperties,
   balancers: Type.Optional(Type.Record(Type.String(), fn<BalancerFactory>(), { keys: 'backendName', description: 'Code only: balancers of your own by name.' })),
+  strategies: Type.Optional(Type.Record(Type.String(), fn<Combine>(), { keys: 'backendName', description: 'Code only: strategies of your own for composite routes, by name.' })),
   random: Type.Optional(fn<() => number>({ description: 'Code only, for tests: numbers in [0, 1) in place of Math.random.' }))
 }, { title: 'Options of fastify-reverseproxy', hints: misplaced })
 export type GatewayOptions = Static<typeof gatewaySchema>

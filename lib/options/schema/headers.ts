@@ -38,6 +38,12 @@ const levels = {
   response: Type.Optional(object(edits, { description: 'What changes on the way to the client.' }))
 }
 
+/** `headers.request` and `headers.response` of a composite. */
+export const compositeHeaderLevels = {
+  request: Type.Optional(Type.Object(requestHeadersSchema.properties, { ...requestHeadersSchema, description: 'What changes on the way to the backend of every part; a part\'s own `headers` come after.' })),
+  response: Type.Optional(object(edits, { description: 'What changes in the answer.' }))
+}
+
 const globalOnly = {
   forwarded: 'is not an option here: forwarded headers are set globally (headers.forwarded)',
   via: 'Via is set globally (headers.via)',

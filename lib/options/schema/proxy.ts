@@ -4,6 +4,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { ModifyRequest, ModifyResponse, ProxyErrorHandler } from '../../types.ts'
 import { hostSchema, redirectsSchema, routeTimeoutSchema } from './backend.ts'
+import { compositeSchema } from './composite.ts'
 import { headerRulesSchema } from './headers.ts'
 import { fn, object, regexp, size, text } from './values.ts'
 
@@ -97,7 +98,7 @@ export const routeSchema = object({
   path: text('routePath', { description: 'Path in Fastify\'s syntax: /users/:id, /api/*' }),
   methods: Type.Optional(Type.Union([text('method'), Type.Array(text('method'), { minItems: 1 })], {
     rule: 'must be a method or a list of methods',
-    description: 'HTTP methods. Default: every method the gateway forwards.'
+    description: 'HTTP methods. Default: every method the gateway forwards; GET and HEAD with composite.'
   })),
   host: Type.Optional(Type.Union([...hostForm.anyOf, Type.Array(hostForm, { minItems: 1 })], {
     rule: 'must be a host name, "*.example.com", "/expression/", { regex }, or a list of those',
@@ -105,6 +106,7 @@ export const routeSchema = object({
   })),
   headers: Type.Optional(Type.Record(Type.String(), matcherSchema, { keys: 'headerName', description: 'Conditions on request headers; all must hold. A text must be equal.' })),
   query: Type.Optional(Type.Record(Type.String(), matcherSchema, { description: 'Conditions on query parameters; all must hold. A text must be equal.' })),
-  proxy: proxySchema
-}, { hints: { method: 'did you mean "methods"?', url: 'did you mean "path"?', backend: 'the backend is named in proxy' } })
+  proxy: Type.Optional(proxySchema),
+  composite: Type.Optional(compositeSchema)
+}, { exactlyOne: ['proxy', 'composite'], hints: { method: 'did you mean "methods"?', url: 'did you mean "path"?', backend: 'the backend is named in proxy' } })
 export type RouteOption = Static<typeof routeSchema>

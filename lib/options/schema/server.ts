@@ -56,6 +56,7 @@ export const fileSchema = object({
   hints: {
     ...misplaced,
     balancers: 'balancers of your own are functions: register the plugin in code',
+    strategies: 'strategies of your own are functions: register the plugin in code',
     random: 'it is a function for tests: register the plugin in code'
   }
 })

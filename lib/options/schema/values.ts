@@ -11,6 +11,7 @@
  * | `together` | names of properties that need each other |
  * | `hints` | what to say when a certain unknown property is met |
  * | `secret` | never show the value |
+ * | `json` | JSON data: no functions, no instances of classes, no NaN |
  */
 import { Type, type ObjectOptions, type SchemaOptions, type TProperties, type TUnsafe } from '@sinclair/typebox'
 import type { CheckName } from '../rules.ts'
@@ -25,6 +26,7 @@ declare module '@sinclair/typebox' {
     together?: readonly string[]
     hints?: Readonly<Record<string, string>>
     secret?: boolean
+    json?: boolean
   }
 }
 
@@ -75,6 +77,14 @@ export function text (check: CheckName, options: SchemaOptions = {}) {
 /** A function, with the type it has in code. */
 export function fn<T> (options: SchemaOptions = {}): TUnsafe<T> {
   return Type.Unsafe<T>({ code: 'function', ...options })
+}
+
+/** What JSON can say. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined }
+
+/** Any JSON value. */
+export function json (options: SchemaOptions = {}): TUnsafe<Json> {
+  return Type.Unsafe<Json>({ json: true, ...options })
 }
 
 /** A RegExp of code. */

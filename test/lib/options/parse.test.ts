@@ -82,15 +82,15 @@ t.test('the design example becomes header policy and routes', async (t) => {
   t.same(routes.map(({ name, path, methods }) => [name, path, methods]), [
     ['orders', '/api/orders/*', ['GET', 'POST']], ['by-host', '/*', undefined], ['tpl', '/u/:id', undefined]
   ])
-  t.same(routes[0]?.proxy.rewrite, [{ kind: 'stripPrefix', prefix: '/api' }, { kind: 'addPrefix', prefix: '/v1' }])
+  t.same(routes[0]?.proxy?.rewrite, [{ kind: 'stripPrefix', prefix: '/api' }, { kind: 'addPrefix', prefix: '/v1' }])
   t.same(routes[1]?.match, {
     hosts: [{ kind: 'exact', value: 'users.example.com' }, { kind: 'wildcard', suffix: '.example.com' }],
     headers: [['x-api-version', { kind: 'exact', value: 'v2' }]],
     query: []
   })
-  t.equal(routes[1]?.proxy.backend, 'users')
-  t.equal(routes[2]?.proxy.backend, undefined)
-  t.same(routes[2]?.proxy.timeout, { total: 2_000 })
+  t.equal(routes[1]?.proxy?.backend, 'users')
+  t.equal(routes[2]?.proxy?.backend, undefined)
+  t.same(routes[2]?.proxy?.timeout, { total: 2_000 })
 })
 
 t.test('no options at all are an empty gateway with defaults', async (t) => {
@@ -201,7 +201,7 @@ t.test('functions arrive as they are', async (t) => {
   const key = () => 'k'
   const random = () => 0.5
   const config = parseOptions({ random, headers: { request: { set: { 'x-a': value } } }, backends: { a: { url: 'http://a', balancer: { type: 'hash', key } } }, routes: [{ path: '/', proxy: { backend: 'a', modifyRequest } }] })
-  t.equal(config.routes[0]?.proxy.modifyRequest, modifyRequest)
+  t.equal(config.routes[0]?.proxy?.modifyRequest, modifyRequest)
   t.equal(config.headers.request.set?.['x-a'], value)
   t.same(config.backends['a']?.balancer, { type: 'hash', key })
   t.equal(config.random, random)

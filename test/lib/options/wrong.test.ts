@@ -78,7 +78,7 @@ const WRONG: readonly Wrong[] = [
   ['an unknown default backend', { backends, defaultBackend: 'user' }, 'defaultBackend', /known are users, orders; did you mean "users"/, 'user'],
   ['a route to an unknown backend', route({ proxy: 'nobody' }), 'routes[0].proxy', /must be the name of a backend; known are users, orders/, 'nobody'],
   ['a route without a backend', route({ proxy: {} }), 'routes[0].proxy.backend', /is required, as there is no defaultBackend/],
-  ['a route without proxy', { backends, routes: [{ path: '/' }] }, 'routes[0].proxy', /is required/],
+  ['a route that goes nowhere', { backends, routes: [{ path: '/' }] }, 'routes[0]', /exactly one of proxy, composite/, { path: '/' }],
   ['a path without a slash', route({ path: 'api' }), 'routes[0].path', /must start with "\/"/, 'api'],
   ['a wildcard in the middle', route({ path: '/a/*/b' }), 'routes[0].path', /"\*" only at its end/, '/a/*/b'],
   ['a path with a query', route({ path: '/a?b=c' }), 'routes[0].path', /no query/, '/a?b=c'],

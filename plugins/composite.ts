@@ -1,0 +1,286 @@
+/**
+ * Composite routes: several backends, one answer.
+ *
+ * Stage: onRoute (plans, at boot), the handler (gather: answers → parts) and onSend (combine: parts → status, headers,
+ * payload). Reads: the request, the plan. Writes: the request's record (route, backend), the reply.
+ *
+ * The handler sends the gathered parts as they are, and the onSend hook makes the payload of them: hooks that come
+ * later (compression, etags) see what the client gets.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods, RouteOptions } from 'fastify'
+import { compileResponsePolicy } from '../lib/headers/response.ts'
+import { createAnswerHeaders } from '../lib/composite/answer-headers.ts'
+import { combine, isComplete, judge } from '../lib/composite/answer.ts'
+import { keepBody, readClientBody } from '../lib/composite/client-body.ts'
+import { createCompositePlan } from '../lib/composite/plan.ts'
+import { deriveResponseSchema } from '../lib/composite/response-schema.ts'
+import { createValidators } from '../lib/composite/validate.ts'
+import { CombineError, OptionsError } from '../lib/errors.ts'
+import { isGone } from '../lib/forward/connection.ts'
+import { lingerWhileUploading } from '../lib/forward/linger.ts'
+import { Gathering } from '../lib/composite/gather.ts'
+import { parseComposite } from '../lib/options/index.ts'
+import { createRecord } from '../lib/record.ts'
+import { checkRequest } from '../lib/routes/call.ts'
+import { createDeliver } from '../lib/routes/deliver.ts'
+import type { AnswerHeaders } from '../lib/composite/answer-headers.ts'
+import type { Combined } from '../lib/composite/answer.ts'
+import type { GatherTools } from '../lib/composite/gather.ts'
+import type { Part } from '../lib/composite/part.ts'
+import type { CompositePlan } from '../lib/composite/plan.ts'
+import type { Combine, CompositeConfig } from '../lib/composite/types.ts'
+import type { ResponsePolicy } from '../lib/headers/response.ts'
+import type { CompositeOptions } from '../lib/options/index.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** Composite routes. Owner: plugins/composite.ts */
+    composite: CompositeApi
+    /** Compiles a composite of the options for the routes of the options. Owner: plugins/composite.ts */
+    gatherer: (config: CompositeConfig, name: string) => (request: FastifyRequest, reply: FastifyReply) => void
+  }
+}
+
+declare module 'fastify' {
+  interface RouteShorthandOptions {
+    /** Answer this route from several backends. Give `app.reverseproxy.handler` as the handler. */
+    composite?: CompositeOptions
+  }
+  interface FastifyReply {
+    /**
+     * Answers from several backends from inside a handler: `return reply.composite(options)`. Options are checked and
+     * compiled once per object: keep them outside of the handler. @throws OptionsError for wrong options
+     */
+    composite (options: CompositeOptions): FastifyReply
+  }
+}
+
+export interface CompositeApi {
+  /** Adds a composite route, before the server is ready. A GET answers HEAD as well. @throws OptionsError */
+  add (method: HTTPMethods | HTTPMethods[], url: string, options: CompositeOptions): void
+  /** Registers a strategy for routes that are declared later. @throws Error when the name is taken */
+  strategy (name: string, combine: Combine): void
+}
+
+const OURS = ['merge', 'object', 'append', 'select', 'sequential']
+
+/** A plan with what the onSend hook needs for it. */
+interface Compiled {
+  readonly plan: CompositePlan
+  readonly answerHeaders: AnswerHeaders
+  readonly policy: ResponsePolicy
+}
+
+type Option = CompositeOptions
+
+const composite: FastifyPluginAsync = async function composite (fastify) {
+  const { reverseproxy } = fastify
+  const { config, clock, deadlines } = reverseproxy
+  const { fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing })
+  const strategies = new Map(Object.entries(config.strategies))
+  const validators = createValidators()
+  const compiledPlans = new WeakMap<CompositePlan, Compiled>()
+
+  const tools: GatherTools = {
+    lookup: (plan, scope) => reverseproxy.lookup(plan, scope),
+    now: () => clock.now(),
+    send: call => reverseproxy.send(call),
+    onGathered (gathering) {
+      const { request, reply, plan } = gathering
+      if (isGone(request) || reply.sent) return
+      report(gathering)
+      const verdict = judge(gathering)
+      if (verdict.kind === 'error') fail(plan.config, request, reply, verdict.error)
+      else if (verdict.kind === 'refusal') passRefusal(verdict.part, request, reply)
+      else send(reply, gathering)
+    }
+  }
+
+  function compile (composite: CompositeConfig, name: string): Compiled {
+    const plan = createCompositePlan(composite, name, { strategies, validator: validators })
+    const compiled = {
+      plan,
+      answerHeaders: createAnswerHeaders(composite.headers),
+      policy: compileResponsePolicy([config.headers.response, composite.headers.response])
+    }
+    compiledPlans.set(plan, compiled)
+    return compiled
+  }
+
+  function run (request: FastifyRequest, reply: FastifyReply, { plan }: Compiled): void {
+    const record = request.reverseproxy ??= createRecord(plan.name, clock.now(), request, reply.raw)
+    try {
+      checkRequest(request, config)
+      const { timeout, bodyLimit } = plan.config
+      const deadline = timeout > 0 ? clock.now() + timeout : Infinity
+      const body = plan.readsBody ? readClientBody(request, bodyLimit ?? Math.min(config.limits.body, request.routeOptions.bodyLimit ?? Infinity)) : undefined
+      const start = (clientBody: Buffer | undefined): void => { new Gathering(plan, request, reply, record, deadline, clientBody, tools).start() }
+      if (body instanceof Promise) body.then(start).catch((error: Error) => { if (!isGone(request)) fail(plan.config, request, reply, error) })
+      else start(body)
+    } catch (error) {
+      fail(plan.config, request, reply, error as Error)
+    }
+  }
+
+  function send (reply: FastifyReply, gathering: Gathering): void {
+    if (reverseproxy.closing) reply.header('connection', 'close')
+    if (!gathering.request.raw.complete) lingerWhileUploading(gathering.request, reply, deadlines)
+    reply.send(new Uncombined(gathering))
+  }
+
+  fastify.addHook('onSend', function combineParts (_request, reply, payload: unknown, done: (error: Error | null, payload?: unknown) => void) {
+    if (!(payload instanceof Uncombined)) {
+      done(null, payload)
+      return
+    }
+    const { gathering } = payload
+    try {
+      const combined = combine(gathering)
+      if (combined instanceof Promise) combined.then(made => done(null, write(made, gathering, reply))).catch((error: Error) => done(error))
+      else done(null, write(combined, gathering, reply))
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+
+  /** Puts status and headers on the reply. @throws CombineError for headers that must not be sent */
+  function write (combined: Combined, gathering: Gathering, reply: FastifyReply): unknown {
+    const { answerHeaders, policy, plan } = compiledPlans.get(gathering.plan)!
+    const complete = isComplete(gathering)
+    const plain = policy(answerHeaders(gathering.parts.map(sourceOf), gathering.request.raw.headers.authorization !== undefined), reply, gathering.request)
+    reply.code(combined.status ?? (complete ? reply.statusCode : plan.config.partialStatus))
+    if (combined.type !== undefined) reply.header('content-type', combined.type)
+    reply.header('x-composite-complete', complete ? 'true' : 'false')
+    if (!complete) reply.header('cache-control', 'no-store')
+    try {
+      for (const [name, value] of Object.entries(combined.headers ?? {})) reply.header(name, value)
+    } catch (cause) {
+      throw new CombineError({ cause })
+    }
+    const { payload } = combined
+    // Node joins headers and a text in one encoding, which is not that of Latin-1 headers
+    return typeof payload === 'string' && !(plain && combined.headers === undefined && gathering.parts.every(part => part.plain)) ? Buffer.from(payload) : payload
+  }
+
+  // ---- declaring
+
+  const parsed = new WeakMap<object, Map<string, Compiled>>()
+
+  /** An option object that several routes share is compiled once for each name (the automatic HEAD route shares its GET's). */
+  function compileOption (option: Option, name: string, url: string | undefined): Compiled {
+    let plans = parsed.get(option)
+    if (plans === undefined) parsed.set(option, plans = new Map())
+    let compiled = plans.get(name)
+    if (compiled === undefined) {
+      const context = { ...(url === undefined ? undefined : { routePath: url }), strategies: [...strategies.keys()], defaultBackend: config.defaultBackend }
+      plans.set(name, compiled = compile(parseComposite(option, url === undefined ? 'composite' : `route ${url}: composite`, context), name))
+    }
+    return compiled
+  }
+
+  /** Routes and the backends they name, to be checked when all backends are known. */
+  const named: Array<{ readonly route: string, readonly plan: CompositePlan }> = []
+
+  fastify.addHook('onRoute', function planComposite (route: RouteOptions & { composite?: Option, proxy?: unknown }) {
+    if (route.composite === undefined) return
+    const path = `route ${route.url}: composite`
+    if (route.proxy !== undefined) throw new OptionsError([{ path, rule: 'must not stand beside proxy' }])
+    if (route.handler !== (reverseproxy.handler as unknown)) throw new OptionsError([{ path, rule: 'needs app.reverseproxy.handler as the handler of the route; inside a handler of your own use reply.composite()' }])
+    const compiled = compileOption(route.composite, (route.config as { name?: string } | undefined)?.name ?? route.url, route.url)
+    named.push({ route: route.url, plan: compiled.plan })
+    route.handler = (request, reply) => { run(request, reply, compiled) }
+    // copied, not extended: the user's array may serve other routes too
+    if (compiled.plan.readsBody) route.preParsing = [route.preParsing ?? [], keepBody].flat() as NonNullable<RouteOptions['preParsing']>
+    describe(route, compiled.plan.config, path)
+  })
+
+  fastify.decorateReply('composite', function composite (this: FastifyReply, options: Option): FastifyReply {
+    run(this.request, this, compileOption(options, this.request.routeOptions.url ?? '*', undefined))
+    return this
+  })
+
+  fastify.addHook('onReady', function checkBackends (ready) {
+    const problems = named.flatMap(({ route, plan }) => plan.parts.flatMap(({ name, config: { proxy: { backend } } }) => {
+      const path = `route ${route}: composite.parts.${name}.backend`
+      if ((backend ?? config.defaultBackend) === undefined) return [{ path, rule: 'is required, as there is no defaultBackend' }]
+      if (backend === undefined || reverseproxy.registry.resolve(backend) !== undefined) return []
+      const known = reverseproxy.backends.list().map(({ name }) => name)
+      return [{ path, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend }]
+    }))
+    ready(problems.length > 0 ? new OptionsError(problems) : undefined)
+  })
+
+  reverseproxy.gatherer = function gatherer (config, name) {
+    const compiled = compile(config, name)
+    return (request, reply) => { run(request, reply, compiled) }
+  }
+
+  reverseproxy.composite = {
+    add (method, url, options) {
+      fastify.route({ method, url, composite: options, handler: reverseproxy.handler } as RouteOptions)
+    },
+    strategy (name, combine) {
+      if (strategies.has(name) || OURS.includes(name)) throw new Error(`there is a strategy "${name}" already`)
+      strategies.set(name, combine)
+    }
+  }
+}
+
+/** What the handler sends and the onSend hook replaces. Fastify takes it for a stream, so that it reaches the hook as it is. */
+class Uncombined {
+  constructor (readonly gathering: Gathering) {}
+
+  pipe (): never {
+    throw new Error('the parts of a composite were not combined: an onSend hook has passed on something else')
+  }
+}
+
+/** A part's own refusal is the answer, body and headers. */
+function passRefusal ({ status, headers, bytes, plan }: Part, request: FastifyRequest, reply: FastifyReply): void {
+  reply.code(status!)
+  plan.route.settings!.policies.response({ ...headers }, reply, request)
+  reply.header('x-composite-complete', 'false')
+  reply.send(bytes)
+}
+
+function sourceOf ({ name, headers, duration, state, used }: Part) {
+  return { name, headers, duration, state: state!, used }
+}
+
+/** One line for all parts of a request that failed. */
+function report ({ parts, request, plan }: Gathering): void {
+  const failed = parts.filter(part => part.incomplete)
+  if (failed.length === 0) return
+  request.log.warn({
+    composite: plan.name,
+    parts: failed.map(({ name, state, status, error, duration, plan: { route } }) =>
+      ({ name, backend: route.backend?.name ?? route.config.backend, state, status, code: (error as { code?: string }).code, ms: Math.round(duration), cause: causeOf(error) }))
+  }, 'parts of a composite failed')
+}
+
+function causeOf (error: Error | undefined): string | undefined {
+  const { cause } = error ?? {}
+  return cause instanceof Error ? cause.message : error?.message
+}
+
+/** The response schema that the parts' schemas add up to, for those who document their routes. */
+function describe (route: RouteOptions, config: CompositeConfig, path: string): void {
+  const derived = deriveResponseSchema(config)
+  if (derived === undefined) return
+  if (derived.problems.length > 0) throw new OptionsError(derived.problems.map(problem => ({ ...problem, path: `${path}.${problem.path}` })))
+  const schema = (route.schema ?? {}) as { response?: Record<string, unknown> }
+  if (schema.response !== undefined) return
+  // one part's answer comes with that part's status
+  const own = config.strategy === 'select' || config.strategy === 'sequential'
+  const statuses = own ? ['2xx'] : config.partialStatus === 200 ? [200] : [200, config.partialStatus]
+  route.schema = { ...schema, response: Object.fromEntries(statuses.map(status => [status, derived.schema])) }
+  // the answer is combined from bytes: there is nothing for a compiled serializer to do
+  route.serializerCompiler ??= () => JSON.stringify
+}
+
+export default fp(composite, {
+  name: 'reverseproxy-composite',
+  fastify: '5.x',
+  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward']
+})
