@@ -5,13 +5,14 @@
 import { request as httpRequest } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { checkAnswers } from './answers.js'
 import { createConnection, serialize } from './client.js'
 import { megabyte, order, small } from './payloads.js'
 import { answer, ready } from './processes.js'
 
 /**
- * What is asked, by name: requests sent in turn, and the length of every answer's body.
- * @type {Record<string, { requests: Buffer[], length: number }>}
+ * What is asked, by name: requests sent in turn, and the length of every answer's body, where `check` need not tell it.
+ * @type {Record<string, { paths?: string[], requests: Buffer[], length?: number }>}
  */
 const asks = {
   small: {
@@ -20,10 +21,8 @@ const asks = {
   },
   order: { requests: [serialize({ method: 'POST', path: '/api/orders', body: order })], length: small.length },
   megabyte: { requests: [serialize({ path: '/1mb' })], length: megabyte.length },
-  services: {
-    requests: Array.from({ length: 1000 }, (_, index) => serialize({ path: `/service-${index}/items/${index % 10}` })),
-    length: small.length
-  }
+  services: { ...gets(1000, index => `/service-${index}/items/${index % 10}`), length: small.length },
+  profiles: gets(10, index => `/profiles/${1000 + index}`)
 }
 
 const mostOpen = 5_000
@@ -31,15 +30,24 @@ const mostOpen = 5_000
 /** Idle connections by port: kept from slice to slice, as real clients keep theirs. */
 const idle = new Map()
 
-answer({ closed, open, hold, askAll, drop, upload, download })
+answer({ check, closed, open, hold, askAll, drop, upload, download })
 ready({})
 
 /**
- * Closed loop: each connection sends its next request when its answer is complete. Ends after `seconds` or `count`.
- * @param {{ port: number, ask: string, connections: number, seconds?: number, count?: number }} options
+ * Are a composite's answers right? Tells the length of their bodies, for `closed` and `open`: two gateways may write the same
+ * values with different bytes.
+ * @param {{ port: number, ask: string, parts: import('./scenarios.js').Parts }} options
  */
-function closed ({ port, ask, connections, seconds = Infinity, count = Infinity }) {
-  const { requests, length: expected } = asks[ask]
+async function check ({ port, ask, parts }) {
+  return { length: await checkAnswers({ port, paths: asks[ask].paths, parts }) }
+}
+
+/**
+ * Closed loop: each connection sends its next request when its answer is complete. Ends after `seconds` or `count`.
+ * @param {{ port: number, ask: string, length?: number, connections: number, seconds?: number, count?: number }} options
+ */
+function closed ({ port, ask, length: expected = asks[ask].length, connections, seconds = Infinity, count = Infinity }) {
+  const { requests } = asks[ask]
   const latencies = []
   const begin = performance.now()
   const end = begin + seconds * 1000
@@ -75,10 +83,10 @@ function closed ({ port, ask, connections, seconds = Infinity, count = Infinity 
  * Open loop: requests leave by the clock, whatever has been answered, and latency counts from when a request was due.
  * A gateway that stalls therefore pays for all who would have come meanwhile (no coordinated omission).
  * Due times lie on whole milliseconds, since no timer of Node is finer.
- * @param {{ port: number, ask: string, rate: number, seconds: number }} options
+ * @param {{ port: number, ask: string, length?: number, rate: number, seconds: number }} options
  */
-function open ({ port, ask, rate, seconds }) {
-  const { requests, length: expected } = asks[ask]
+function open ({ port, ask, length: expected = asks[ask].length, rate, seconds }) {
+  const { requests } = asks[ask]
   const total = rate * seconds
   const perTick = rate / 1000
   const latencies = []
@@ -212,6 +220,11 @@ function ask (connection, request, expected) {
     }
     connection.send(request)
   })
+}
+
+function gets (count, pathOf) {
+  const paths = Array.from({ length: count }, (_, index) => pathOf(index))
+  return { paths, requests: paths.map(path => serialize({ path })) }
 }
 
 function take (port) {

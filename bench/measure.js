@@ -33,7 +33,7 @@ export async function measure (scenario, settings) {
   const { cores } = settings
   const started = []
   try {
-    const upstream = await keep(start('upstream.js', { ports: 3 }, { core: cores.upstream }))
+    const upstream = await keep(start('upstream.js', { ports: 3, parts: scenario.parts }, { core: cores.upstream }))
     const load = await keep(start('load.js', {}, { core: cores.load }))
     const targets = upstream.ready.ports.map(port => `http://127.0.0.1:${port}`)
     const subjects = await Promise.all(interleave(scenario, settings).map(async ({ name, variant, copy }) => {
@@ -52,17 +52,25 @@ export async function measure (scenario, settings) {
 }
 
 /** @type {Record<import('./scenarios.js').Scenario['kind'], (run: any) => Promise<Sample[]>>} */
-const kinds = { closed: inRounds, open: inRounds, idle: holdIdle, body: passBodies }
+const kinds = { closed: inRounds, open: inRounds, delay: inRounds, idle: holdIdle, body: passBodies }
 
 async function inRounds ({ scenario, settings, subjects, load }) {
-  for (const { variant, port } of subjects) {
-    const warmUp = { port, ask: scenario.ask, connections, count: Math.min(settings.warmUp, scenario.warmUp ?? Infinity), seconds: warmUpSeconds }
+  // Before any load: it is in step that the upstream serves its versions.
+  if (scenario.parts !== undefined) {
+    for (const subject of subjects) {
+      const checked = await named(subject.variant, load.call('check', { port: subject.port, ask: scenario.ask, parts: scenario.parts }))
+      subject.length = checked.length
+    }
+  }
+  for (const { variant, port, length } of subjects) {
+    const warmUp = { port, ask: scenario.ask, length, connections, count: Math.min(settings.warmUp, scenario.warmUp ?? Infinity), seconds: warmUpSeconds }
     await named(variant, load.call('closed', warmUp))
   }
   const samples = []
   for (let round = 0; round < settings.rounds; round++) {
     const order = [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]
-    if (settings.paired) {
+    // Who waits for the core looks delayed: those have it to themselves.
+    if (settings.paired && scenario.kind !== 'delay') {
       samples.push(...await Promise.all(order.map(subject => named(subject.variant, slice(subject, round, order.length)))))
     } else {
       for (const subject of order) samples.push(await named(subject.variant, slice(subject, round, 1)))
@@ -71,20 +79,24 @@ async function inRounds ({ scenario, settings, subjects, load }) {
   return samples
 
   /** `sharers`: how many processes have the core at the same time. */
-  async function slice ({ variant, copy, child, port }, round, sharers) {
-    const closed = { port, ask: scenario.ask, connections: Math.ceil(connections / sharers) }
+  async function slice ({ variant, copy, child, port, length }, round, sharers) {
+    const closed = { port, ask: scenario.ask, length, connections: Math.ceil(connections / sharers) }
     const seconds = settings.seconds * sharers
     await load.call('closed', { ...closed, seconds: leadIn * sharers })
+    if (scenario.kind === 'delay') await child.call('watchDelay')
     const before = await child.call('usage')
-    const result = scenario.kind === 'open'
-      ? await load.call('open', { port, ask: scenario.ask, rate: scenario.rate, seconds })
+    const result = scenario.rate !== undefined
+      ? await load.call('open', { port, ask: scenario.ask, length, rate: scenario.rate, seconds })
       : await load.call('closed', { ...closed, seconds })
     const after = await child.call('usage')
+    const delay = scenario.kind === 'delay' ? await child.call('delay') : undefined
     return {
       round,
       variant,
       copy,
       ...result,
+      delay: delay?.p99,
+      delayMax: delay?.max,
       cpu: (after.cpu - before.cpu) / result.requests,
       rate: result.requests / result.seconds,
       rss: after.rss / mega

@@ -5,10 +5,12 @@
 const columns = {
   closed: { cpu: 'CPU µs/request', rate: 'requests/s', p50: 'p50 ms', p99: 'p99 ms', rss: 'RSS MB' },
   open: { p50: 'p50 ms', p99: 'p99 ms', p99Sent: 'p99 ms since sent', cpu: 'CPU µs/request', lag: 'client lag p99 ms', rss: 'RSS MB' },
+  delay: { delay: 'loop delay p99 ms', delayMax: 'max ms', p50: 'p50 ms', p99: 'p99 ms', cpu: 'CPU µs/request', rss: 'RSS MB' },
   idle: { held: 'connections', bare: 'RSS MB before', rss: 'RSS MB' },
   body: { bare: 'RSS MB before', up: 'growth MB, up', upSeconds: 's, up', down: 'growth MB, down', downSeconds: 's, down' }
 }
-const digits = { cpu: 1, p50: 2, p99: 2, p99Sent: 2, lag: 2, upSeconds: 1, downSeconds: 1 }
+const compared = { open: 'p99' }
+const digits = { cpu: 1, delay: 1, delayMax: 1, p50: 2, p99: 2, p99Sent: 2, lag: 2, upSeconds: 1, downSeconds: 1 }
 
 /**
  * One scenario as markdown: its table, the noise, the targets.
@@ -16,21 +18,21 @@ const digits = { cpu: 1, p50: 2, p99: 2, p99Sent: 2, lag: 2, upSeconds: 1, downS
  */
 export function table ({ name, scenario, samples }) {
   const metrics = columns[scenario.kind]
-  const compared = scenario.kind === 'open' ? 'p99' : 'cpu'
+  const metric = compared[scenario.kind] ?? 'cpu'
   const { reference } = scenario
   const present = new Set(samples.map(sample => sample.variant))
   const withRatio = reference !== undefined && present.has(reference)
   const head = ['variant', 'copies', ...Object.values(metrics)]
-  if (withRatio) head.push(`${compared} ratio to ${reference}`, 'min … max')
+  if (withRatio) head.push(`${metric} ratio to ${reference}`, 'min … max')
 
   const rows = [...present].map(variant => {
     const cells = [variant, String(countCopies(samples, variant))]
-    for (const metric of Object.keys(metrics)) cells.push(figure(samples, variant, metric).toFixed(digits[metric] ?? 0))
-    if (withRatio) cells.push(...ratioCells(ratio(samples, variant, reference, compared)))
+    for (const name of Object.keys(metrics)) cells.push(figure(samples, variant, name).toFixed(digits[name] ?? 0))
+    if (withRatio) cells.push(...ratioCells(ratio(samples, variant, reference, metric)))
     return cells
   })
   const parts = [`### ${name}: ${scenario.title}`, grid(head, rows)]
-  const spread = withRatio ? copySpread(samples, reference, compared) : undefined
+  const spread = withRatio ? copySpread(samples, reference, metric) : undefined
   if (spread !== undefined) parts.push(`Copies of ${reference} among themselves: ${spread.min.toFixed(2)} … ${spread.max.toFixed(2)} (the noise floor).`)
   return parts.join('\n\n')
 }
@@ -40,21 +42,22 @@ export function table ({ name, scenario, samples }) {
  * @param {Result[]} results
  */
 export function judge (results) {
-  return results.flatMap(({ name, scenario, samples }) => scenario.targets.flatMap(({ metric, of, over, atMost, unit = '' }) => {
+  return results.flatMap(({ name, scenario, samples }) => scenario.targets.flatMap(({ metric, of, over, atMost, aim, unit = '' }) => {
     const present = variant => samples.some(sample => sample.variant === variant)
     if (!present(of) || (over !== undefined && !present(over))) return []
     const { median: value, min, max } = over === undefined ? whole(figure(samples, of, metric)) : ratio(samples, of, over, metric)
     const what = over === undefined ? `${of}: ${metric}` : `${of} / ${over}: ${metric}`
-    return [{ scenario: name, what, atMost, value, min, max, unit, met: value <= atMost }]
+    return [{ scenario: name, what, atMost, aim, value, min, max, unit, met: value <= atMost }]
   }))
 }
 
 /** @param {ReturnType<typeof judge>} verdicts */
 export function verdictTable (verdicts) {
-  const rows = verdicts.map(({ scenario, what, atMost, value, min, max, unit, met }) => {
-    const places = unit === '' ? 2 : 0
+  const rows = verdicts.map(({ scenario, what, atMost, aim, value, min, max, unit, met }) => {
+    const places = { '': 2, ms: 1 }[unit] ?? 0
     const range = min === max ? '' : `${min.toFixed(2)} … ${max.toFixed(2)}`
-    return [scenario, what, `${atMost.toFixed(places)} ${unit}`, `${value.toFixed(places)} ${unit}`, range, met ? 'yes' : '**no**']
+    const limit = aim === undefined ? atMost.toFixed(places) : `${atMost.toFixed(places)} (aim ${aim.toFixed(places)})`
+    return [scenario, what, `${limit} ${unit}`, `${value.toFixed(places)} ${unit}`, range, met ? 'yes' : '**no**']
   })
   return ['### Targets', grid(['scenario', 'figure', 'at most', 'measured', 'min … max', 'met'], rows)].join('\n\n')
 }

@@ -1,16 +1,20 @@
 /**
- * What is measured: which variants, under which load, and which figure is to be reached (issue 2, "What it must show").
+ * What is measured: which variants, under which load, and which figure is to be reached (issues 2 and 3, "What it must show").
  */
 
 /** @type {Record<string, Variant>} */
 const variants = {
-  gateway: { file: 'gateways/gateway.js', copies: 3 },
+  gateway: { file: 'gateways/gateway.js', ours: true, copies: 3 },
   'reply-from': { file: 'gateways/reply-from.js', copies: 3 },
   'reply-from, raw body': { file: 'gateways/reply-from.js', options: { rawBody: true }, copies: 3 },
   'http-proxy': { file: 'gateways/http-proxy.js', copies: 1 },
-  '1 route': { file: 'gateways/gateway.js', options: { routes: 1 }, copies: 3 },
-  '1,000 routes': { file: 'gateways/gateway.js', options: { routes: 1000 }, copies: 3 }
+  '1 route': { file: 'gateways/gateway.js', ours: true, options: { routes: 1 }, copies: 3 },
+  '1,000 routes': { file: 'gateways/gateway.js', ours: true, options: { routes: 1000 }, copies: 3 }
 }
+
+/** By size of a part. Requests before the first slice: 100 KB parts take the hand-written gateway some 7 ms each. */
+const compositeWarmUp = { 1: 25_000, 10: 8000, 100: 1500 }
+const compositeTargets = { 1: { atMost: 0.65, aim: 0.50 }, 10: { atMost: 0.35, aim: 0.22 }, 100: { atMost: 0.35, aim: 0.20 } }
 
 /** @type {Record<string, Scenario>} */
 export const scenarios = {
@@ -81,6 +85,58 @@ export const scenarios = {
       { metric: 'up', of: 'gateway', atMost: 64, unit: 'MB more' },
       { metric: 'down', of: 'gateway', atMost: 64, unit: 'MB more' }
     ]
+  },
+  'composite-1kb': composite('merge', 1),
+  'composite-10kb': composite('merge', 10),
+  'composite-100kb': composite('merge', 100),
+  'composite-object-1kb': composite('object', 1),
+  'composite-object-10kb': composite('object', 10),
+  'composite-append-1kb': composite('append', 1),
+  'composite-append-10kb': composite('append', 10),
+  'composite-routes-1000': {
+    title: '1,000 composites over 1,000 backends, three parts of 1 KB each, requests spread over all',
+    kind: 'closed',
+    ask: 'services',
+    parts: { strategy: 'merge', bytes: 1024 },
+    variants: {
+      '1 composite': { file: 'gateways/composite.js', ours: true, options: { strategy: 'merge', routes: 1 }, copies: 3 },
+      '1,000 composites': { file: 'gateways/composite.js', ours: true, options: { strategy: 'merge', routes: 1000 }, copies: 3 }
+    },
+    reference: '1 composite',
+    targets: [{ metric: 'cpu', of: '1,000 composites', over: '1 composite', atMost: 1.10 }]
+  },
+  'composite-delay': {
+    // Without hand-written: this load, moderate for a gateway within its CPU target, is more than a core for it.
+    title: 'merge of three parts of 100 KB, 150 requests/s by the clock: how long the event loop is held up',
+    kind: 'delay',
+    ask: 'profiles',
+    rate: 150,
+    warmUp: compositeWarmUp[100],
+    parts: { strategy: 'merge', bytes: 100 * 1024 },
+    variants: { composite: { file: 'gateways/composite.js', ours: true, options: { strategy: 'merge' }, copies: 3 } },
+    targets: [{ metric: 'delay', of: 'composite', atMost: 20, unit: 'ms' }]
+  }
+}
+
+/**
+ * Three parts, one answer: ours beside what people write by hand.
+ * @param {import('./documents.js').Strategy} strategy
+ * @param {1 | 10 | 100} kilobytes Of each part.
+ * @returns {Scenario}
+ */
+function composite (strategy, kilobytes) {
+  return {
+    title: `GET, ${strategy} of three parts of ${kilobytes} KB`,
+    kind: 'closed',
+    ask: 'profiles',
+    warmUp: compositeWarmUp[kilobytes],
+    parts: { strategy, bytes: kilobytes * 1024 },
+    variants: {
+      composite: { file: 'gateways/composite.js', ours: true, options: { strategy }, copies: 3 },
+      'hand-written': { file: 'gateways/hand-written.js', options: { strategy }, copies: 3 }
+    },
+    reference: 'hand-written',
+    targets: [{ metric: 'cpu', of: 'composite', over: 'hand-written', ...compositeTargets[kilobytes] }]
   }
 }
 
@@ -92,6 +148,7 @@ function pick (...names) {
 /**
  * @typedef {object} Variant
  * @property {string} file
+ * @property {boolean} [ours] Needs a build.
  * @property {object} [options] Handed to the process beside `targets`.
  * @property {number} copies Processes of the same code, since one may be 10 % off; `--copies` overrides.
  */
@@ -99,17 +156,20 @@ function pick (...names) {
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {'closed' | 'open' | 'idle' | 'body'} kind How it is run: see measure.js.
+ * @property {'closed' | 'open' | 'delay' | 'idle' | 'body'} kind How it is run: see measure.js.
  * @property {string} [ask] Which requests: see `asks` in load.js.
+ * @property {Parts} [parts] Of composites: what the upstream serves at /a, /b, /c, and what each process is checked for before it is measured.
  * @property {Record<string, Variant>} variants
  * @property {string} [reference] The variant with ratio 1.
  * @property {number} [copies] At most so many copies of each variant.
  * @property {number} [warmUp] At most so many requests before the first slice.
- * @property {number} [rate] Requests per second, for `open`.
+ * @property {number} [rate] Requests per second, for `open` and `delay`.
  * @property {number} [count] Connections, for `idle`.
  * @property {number} [bytes] Size of the body, for `body`.
  * @property {Target[]} targets
  */
+
+/** @typedef {{ strategy: import('./documents.js').Strategy, bytes: number }} Parts */
 
 /**
  * @typedef {object} Target
@@ -117,5 +177,6 @@ function pick (...names) {
  * @property {string} of A variant.
  * @property {string} [over] Another: the figure is the ratio of the two; without it the figure itself.
  * @property {number} atMost
+ * @property {number} [aim] What can be had, told beside it.
  * @property {string} [unit]
  */

@@ -3,6 +3,7 @@
  *
  * GET /1mb              1 MB
  * GET /stream/<bytes>   so many bytes, as fast as they are taken
+ * GET /a, /b, /c        JSON documents, where `parts` says which: each part's versions in turn
  * GET *                 200 bytes of JSON
  * POST /sink/<bytes>    takes so many bytes, pausing once: a gateway without backpressure would have to store them
  * POST *                takes the 10 KB order, refuses anything else
@@ -11,6 +12,7 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pipeline } from 'node:stream'
+import { createDocuments } from './documents.js'
 import { megabyte, order, small } from './payloads.js'
 import { answer, options, ready } from './processes.js'
 
@@ -22,6 +24,11 @@ const common = {
   'x-powered-by': 'node'
 }
 const heads = new Map([small, megabyte].map(body => [body, { ...common, 'content-length': body.length }]))
+
+const parts = new Map(Object.entries(options.parts === undefined ? {} : createDocuments(options.parts)).map(([name, bodies]) => {
+  for (const body of bodies) heads.set(body, { ...common, 'content-length': body.length })
+  return [`/${name}`, { bodies, served: 0 }]
+}))
 
 answer({})
 const ports = []
@@ -43,7 +50,8 @@ function onRequest (request, response) {
   } else if (request.url.startsWith('/stream/')) {
     stream(response, lastNumber(request.url))
   } else {
-    send(response, small)
+    const part = parts.get(request.url)
+    send(response, part === undefined ? small : part.bodies[part.served++ % part.bodies.length])
   }
 }
 
