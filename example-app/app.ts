@@ -30,6 +30,10 @@ console.log(`The gateway listens on ${url}. Try:
   # bodies go through byte for byte
   curl -i -X POST -H 'content-type: application/json' -d '{"userId":3,"productId":11}' ${url}/api/orders
 
+  # several calls, one answer: look at x-composite-complete, cache-control and _meta
+  curl -i ${url}/pages/dashboard/2
+  curl -i ${url}/pages/product/10
+
   # code: gateway.ts
   curl -H 'x-user-id: 3' ${url}/api/me
   curl -i ${url}/api/cached/products

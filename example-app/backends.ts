@@ -1,5 +1,6 @@
 /**
- * Three small services for the gateway to stand in front of: users (two copies), orders and products.
+ * Four small services for the gateway to stand in front of: users (two copies), orders, products, and reviews, which is
+ * out of order.
  * Every answer says who gave it: `x-served-by`.
  */
 import Fastify from 'fastify'
@@ -13,15 +14,18 @@ const USERS = [
 ]
 
 const PRODUCTS = [
-  { id: 10, name: 'Keyboard', price: 79, currency: 'EUR' },
-  { id: 11, name: 'Monitor', price: 249, currency: 'EUR' }
+  { id: 10, name: 'Keyboard', price: 79, currency: 'EUR', related: [11] },
+  { id: 11, name: 'Monitor', price: 249, currency: 'EUR', related: [10] }
 ]
+
+const STOCK = new Map([[10, 3], [11, 0]])
 
 interface Order { id: number, userId: number, productId: number, status: string }
 
 function users (app: FastifyInstance): void {
   app.get('/users', async () => USERS)
   app.get<{ Params: { id: number } }>('/users/:id', { schema: ID }, async (request, reply) => {
+    reply.header('cache-control', 'private, max-age=60')
     return USERS.find(({ id }) => id === request.params.id) ?? reply.code(404).send({ message: 'no such user' })
   })
 }
@@ -32,7 +36,8 @@ function orders (app: FastifyInstance): void {
     { id: 101, userId: 2, productId: 10, status: 'open' },
     { id: 102, userId: 1, productId: 10, status: 'open' }
   ]
-  app.get<{ Querystring: { user?: string } }>('/orders', async ({ query: { user } }) => {
+  app.get<{ Querystring: { user?: string } }>('/orders', async ({ query: { user } }, reply) => {
+    reply.header('cache-control', 'private, max-age=5')
     return { items: all.filter(({ userId }) => user === undefined || userId === Number(user)) }
   })
   app.post<{ Body: Pick<Order, 'userId' | 'productId'> }>('/orders', { schema: { body: NEW_ORDER } }, async (request, reply) => {
@@ -45,6 +50,16 @@ function orders (app: FastifyInstance): void {
 function products (app: FastifyInstance): void {
   app.get('/products', async () => PRODUCTS)
   app.get('/v2/products', async () => ({ items: PRODUCTS, total: PRODUCTS.length }))
+  app.get<{ Params: { id: number } }>('/products/:id', { schema: ID }, async (request, reply) => {
+    reply.header('cache-control', 'public, max-age=300')
+    return PRODUCTS.find(({ id }) => id === request.params.id) ?? reply.code(404).send({ message: 'no such product' })
+  })
+  app.get<{ Params: { id: number } }>('/stock/:id', { schema: ID }, async (request) => ({ inStock: STOCK.get(request.params.id) ?? 0 }))
+}
+
+/** Always fails, to show what the gateway makes of it. */
+function reviews (app: FastifyInstance): void {
+  app.get('/reviews', async (_request, reply) => reply.code(500).send({ message: 'the reviews are out of order' }))
 }
 
 const ID = { params: { type: 'object', properties: { id: { type: 'integer' } } } }
@@ -55,16 +70,17 @@ const SERVERS = [
   ['users-a', users, 4001],
   ['users-b', users, 4002],
   ['orders', orders, 4003],
-  ['products', products, 4004]
+  ['products', products, 4004],
+  ['reviews', reviews, 4005]
 ] as const
 
 export interface Backends {
-  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`. */
+  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`, `REVIEWS`. */
   readonly urls: Readonly<Record<string, string>>
   close (): Promise<void>
 }
 
-/** Starts all four on 127.0.0.1. */
+/** Starts all of them on 127.0.0.1. */
 export async function startBackends (env: NodeJS.ProcessEnv = process.env): Promise<Backends> {
   const apps: FastifyInstance[] = []
   const urls: Record<string, string> = {}

@@ -8,7 +8,7 @@ import { buildGateway } from '../example-app/gateway.ts'
 import { curl, ROOT, runScript } from './helper-readme.ts'
 import type { CurlAnswer } from './helper-readme.ts'
 
-const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0' }
+const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0', REVIEWS_PORT: '0' }
 
 type Check = (t: Test, answer: CurlAnswer, again: () => Promise<CurlAnswer>) => void | Promise<void>
 
@@ -37,12 +37,34 @@ const CHECKS: Record<string, Check> = {
     t.equal(answer.status, 201)
     t.has(json(answer), { id: 103, userId: 3, productId: 11, status: 'open', source: 'example' })
   },
+  'curl -i URL/pages/dashboard/2': (t, answer) => {
+    t.same(json(answer), {
+      user: { id: 2, name: 'Grace Hopper', email: 'grace@example.com' },
+      orders: [{ id: 101, userId: 2, productId: 10, status: 'open' }],
+      boss: { id: 1, name: 'Ada Lovelace' }
+    })
+    t.has(answer.headers, { 'x-composite-complete': 'true', 'cache-control': 'private, max-age=5', 'x-gateway': 'example', 'x-served-by': undefined })
+  },
+  'curl -i URL/pages/product/10': (t, answer) => {
+    const { _meta: meta, ...page } = json(answer) as { _meta: unknown }
+    t.same(page, { id: 10, name: 'Keyboard', price: 79, currency: 'EUR', inStock: 3, related: [{ id: 11, name: 'Monitor' }], reviews: [] })
+    t.has(meta, {
+      complete: false,
+      parts: [
+        { name: 'product', state: 'ok' },
+        { name: 'stock', state: 'ok' },
+        { name: 'related', state: 'ok' },
+        { name: 'reviews', state: 'fallback', status: 500, code: 'RP_ERR_PART_STATUS' }
+      ]
+    })
+    t.has(answer.headers, { 'x-composite-complete': 'false', 'cache-control': 'no-store' })
+  },
   "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.has(json(answer), { id: 3, name: 'Alan Turing' }) },
   'curl -i URL/api/cached/products': (t, answer) => {
     t.has(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
   },
   'curl URL/backends': (t, answer) => {
-    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }])
+    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }, { name: 'reviews' }])
   }
 }
 
@@ -72,7 +94,7 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
 t.test('the usual addresses', async (t) => {
   const { server, config } = await loadConfigFile(join(ROOT, 'example-app/gateway.yaml'), {})
   t.equal(server.port, 8080)
-  t.same(Object.values(config.backends).flatMap(({ targets }) => targets.map(({ url }) => url)), [4001, 4002, 4003, 4004].map(port => `http://127.0.0.1:${port}`))
+  t.same(Object.values(config.backends).flatMap(({ targets }) => targets.map(({ url }) => url)), [4001, 4002, 4003, 4004, 4005].map(port => `http://127.0.0.1:${port}`))
 })
 
 t.test('the gateway can be built without listening', async (t) => {
@@ -83,4 +105,36 @@ t.test('the gateway can be built without listening', async (t) => {
   t.equal(address.port, 0)
   t.has((await app.inject('/api/users/3')).json(), { name: 'Alan Turing' })
   t.has((await app.inject('/api/users/9')).json(), { message: 'no such user' }, 'a backend\'s own 404')
+})
+
+t.test('the pages, when something is missing', async (t) => {
+  const backends = await startBackends(FREE_PORTS)
+  t.teardown(() => backends.close())
+  const { app } = await buildGateway({ ...backends.urls, PORT: '0' })
+  t.teardown(() => app.close())
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+
+  await t.test('a user without a boss has a complete dashboard', async (t) => {
+    const answer = await curl(`curl ${url}/pages/dashboard/1`)
+    t.same(Object.keys(json(answer) as object), ['user', 'orders'])
+    t.has(json(answer), { user: { id: 1 }, orders: [{ id: 100 }, { id: 102 }] })
+    t.has(answer.headers, { 'x-composite-complete': 'true', 'cache-control': 'private, max-age=5' })
+  })
+
+  for (const [page, message] of [['/pages/dashboard/9', 'no such user'], ['/pages/product/99', 'no such product']] as const) {
+    await t.test(`${page}: the required part's own 404 is the answer`, async (t) => {
+      const answer = await curl(`curl ${url}${page}`)
+      t.equal(answer.status, 404)
+      t.same(json(answer), { message })
+      t.equal(answer.headers['x-composite-complete'], 'false')
+    })
+  }
+
+  await t.test('reviews that cannot be reached are missed in the same way', async (t) => {
+    const { app } = await buildGateway({ ...backends.urls, PORT: '0', REVIEWS: 'http://127.0.0.1:1' })
+    t.teardown(() => app.close())
+    const answer = await curl(`curl ${await app.listen({ host: '127.0.0.1', port: 0 })}/pages/product/11`)
+    t.has(json(answer), { id: 11, inStock: 0, related: [{ id: 10 }], reviews: [], _meta: { complete: false } })
+    t.has(answer.headers, { 'x-composite-complete': 'false', 'cache-control': 'no-store' })
+  })
 })
