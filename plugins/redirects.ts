@@ -8,19 +8,21 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { TooManyRedirectsError } from '../lib/errors.ts'
 import { resolveRedirect } from '../lib/redirects.ts'
-import type { Call, Layer, Send } from '../lib/types.ts'
+import type { Answer, Call, Layer, Send } from '../lib/types.ts'
 
 const redirects: FastifyPluginAsync = async function redirects (fastify) {
   const { reverseproxy } = fastify
 
   const layer: Layer = next => function followRedirects (call) {
     const policy = call.settings.redirects
-    return policy === 'pass' ? next(call) : follow(next, call, policy.follow)
+    if (policy === 'pass') return next(call)
+    // nearly all answers are no redirects, and for them one promise more is enough
+    return next(call).then(answer => answer.status < 300 || answer.status > 399 ? answer : follow(next, call, answer, policy.follow))
   }
 
-  async function follow (next: Send, first: Call, limit: number) {
+  async function follow (next: Send, first: Call, redirect: Answer, limit: number) {
     let call = first
-    let answer = await next(call)
+    let answer = redirect
     for (let followed = 0; ; followed++) {
       const redirected = resolveRedirect(call, answer, origin => reverseproxy.registry.findOrigin(origin, call.backend.scope))
       if (redirected === undefined) return answer

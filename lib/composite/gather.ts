@@ -211,9 +211,14 @@ export class Gathering implements CallContext, Surroundings {
     if (part.state !== undefined) return
     part.error = error
     part.outcome = part.status === undefined || part.status < 400 ? outcomeOfError(error) : outcomeOfStatus(part.status)
-    if (isOfRequest(error) && part.cancelled === undefined) this.#abort(error)
+    if (part.cancelled === undefined && isOfRequest(error)) this.#abort(error)
     const { fallback } = part.plan
-    if (fallback === undefined || part.cancelled !== undefined) {
+    if (part.cancelled !== undefined) {
+      // nobody wanted it any more: that is no failure of its own
+      this.#settle(part, 'skipped')
+      return
+    }
+    if (fallback === undefined) {
       this.#settle(part, 'failed')
       return
     }

@@ -81,7 +81,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   begin (): void {
     const { connect, headers } = this.call.timeouts
     const patience = connect > 0 && headers > 0 ? connect + headers : Infinity
-    const limit = Math.min(patience, this.remaining)
+    const limit = Math.min(patience, coarse(this.remaining))
     if (limit !== Infinity) this.tools.deadlines.arm(this, limit)
   }
 
@@ -267,7 +267,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   #arm (silence: number): void {
     const { deadlines, now } = this.tools
     const limit = silence > 0 ? silence : Infinity
-    const left = this.remaining === Infinity ? limit : Math.min(limit, Math.max(1, this.remaining - (now() - this.attempt.startedAt)))
+    const left = this.remaining === Infinity ? limit : Math.min(limit, Math.max(1, coarse(this.remaining - (now() - this.attempt.startedAt))))
     if (left === Infinity) deadlines.disarm(this)
     else deadlines.arm(this, left)
   }
@@ -309,6 +309,14 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
 interface Collector {
   readonly limit: number
   done (error: Error | undefined, body: Buffer | null): void
+}
+
+/**
+ * What is left of a call's time is another number for each call, and each number would have a list and a timer of its
+ * own in the deadlines: beyond a second a tenth more or less makes no difference.
+ */
+function coarse (ms: number): number {
+  return ms > 1_000 ? Math.ceil(ms / 100) * 100 : ms
 }
 
 function nothing (): void {}
