@@ -190,6 +190,8 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     const compiled = compileOption(route.composite, (route.config as { name?: string } | undefined)?.name ?? route.url, route.url)
     named.push({ route: route.url, plan: compiled.plan })
     route.handler = (request, reply) => { run(request, reply, compiled) }
+    const { bodyLimit } = compiled.plan.config
+    if (bodyLimit !== undefined && compiled.plan.readsBody) route.bodyLimit ??= bodyLimit
     // copied, not extended: the user's array may serve other routes too
     if (compiled.plan.readsBody) route.preParsing = [route.preParsing ?? [], keepBody].flat() as NonNullable<RouteOptions['preParsing']>
     describe(route, compiled.plan.config, path)

@@ -4,6 +4,7 @@
  */
 import { ConflictProblem, append, jsonOf, kindOf, merge, object, toPayload, withEntry } from '../combine/index.ts'
 import { CombineError, ConflictError, NothingUsableError, TimeoutError } from '../errors.ts'
+import { isHeaderValue, isHopByHop, isToken } from '../headers/names.ts'
 import { shapedViewOf } from './part.ts'
 import type { Json } from '../combine/index.ts'
 import type { Gathering } from './gather.ts'
@@ -23,6 +24,7 @@ export function judge (gathering: Gathering): Verdict {
   const { failure, culprit, overflow, parts } = gathering
   if (failure !== undefined) return { kind: 'error', error: failure }
   if (culprit !== undefined) return isRefusal(culprit) ? { kind: 'refusal', part: culprit } : { kind: 'error', error: culprit.error! }
+  if (gathering.winner !== undefined) return COMBINE
   if (overflow !== undefined) return { kind: 'error', error: overflow }
   let failed = 0
   for (const part of parts) {
@@ -134,8 +136,15 @@ async function combineBy (make: NonNullable<CompositePlan['custom']>, gathering:
   }
   const { statusCode, headers, body } = isReply(made) ? made : { statusCode: undefined, headers: undefined, body: made }
   if (body === undefined && statusCode === undefined) throw new CombineError({ cause: new Error('transform returned nothing; return null for an empty answer') })
-  const own = Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const)
+  const own = Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const).filter(([name]) => !isOfTheMessage(name))
+  const bad = own.find(([name, value]) => !isToken(name) || ![value].flat().every(one => isHeaderValue(String(one))))
+  if (bad !== undefined) throw new CombineError({ cause: new Error(`the header ${JSON.stringify(bad[0])} must not be sent`) })
   return { ...payloadOf(body, gathering), status: statusCode, headers: Object.fromEntries(own) }
+}
+
+/** Framing and coding are those of the message we make, whatever a part had that the user hands on. */
+function isOfTheMessage (name: string): boolean {
+  return name === 'content-length' || name === 'content-encoding' || isHopByHop(name)
 }
 
 interface OwnReply {

@@ -123,7 +123,12 @@ function bodyOf ({ body, config }: PartPlan, scope: CallScope): BodyPlan {
   }
   if (body.kind === 'fill') return jsonBody(body.fill(scope))
   const value = ask(body, scope)
-  return value === undefined ? NO_BODY : valueBody(value)
+  if (value === undefined) return NO_BODY
+  try {
+    return valueBody(value)
+  } catch (cause) {
+    throw new PartInputError({ cause })
+  }
 }
 
 function jsonBody (json: Json): BodyPlan {

@@ -50,7 +50,10 @@ function mediaTypeOf (type: string): string {
  */
 export function readClientBody (request: FastifyRequest, limit: number): Buffer | undefined | Promise<Buffer> {
   const kept = (request as Keeping)[kKept]
-  if (kept?.writableFinished === true) return Buffer.concat(kept.chunks)
+  if (kept?.readableEnded === true) {
+    if (kept.receivedEncodedLength > limit) throw new BodyTooLargeError()
+    return Buffer.concat(kept.chunks)
+  }
   const plan = planBody(request, limit)
   if (plan.kind === 'none') return undefined
   return plan.kind === 'value' ? plan.value : readAll(request, limit)

@@ -130,7 +130,7 @@ function compileBody (body: PartConfig['body']): PartPlan['body'] {
     case 'none': return undefined
     case 'client': return 'client'
     case 'function': return { kind: 'function', make: body.make }
-    case 'value': return { kind: 'fill', fill: createBodyFill(body.value) }
+    case 'value': return ArrayBuffer.isView(body.value) ? { kind: 'function', make: () => body.value } : { kind: 'fill', fill: createBodyFill(body.value) }
   }
 }
 

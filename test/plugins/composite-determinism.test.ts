@@ -103,37 +103,30 @@ function readingOf (reads: Traits['reads'], reference: string, other: string): P
 
 // ---- who answers when
 
-/** Releases held requests one by one, those with the highest priority first; priorities are made of the seed. */
-function createTiming (asked: readonly Asked[]) {
-  let seed = 0
-  let behaviours: readonly Behaviour[] = []
-  let begun = 0
-  let running = false
-  const rank = ({ backend, target }: Asked): number => {
-    let hash = seed
-    for (const char of backend + target) hash = Math.imul(hash ^ char.charCodeAt(0), 0x5bd1e995) ^ (hash >>> 13)
-    return hash >>> 0
-  }
+/** One request of a client, which its parts' requests name in a header: what is left of an earlier one is none of ours. */
+interface Run { readonly id: number, readonly seed: number, readonly behaviours: readonly Behaviour[], over: boolean }
+
+/** Priorities are made of the seed. */
+function rank ({ backend, target }: Asked, seed: number): number {
+  let hash = seed
+  for (const char of backend + target) hash = Math.imul(hash ^ char.charCodeAt(0), 0x5bd1e995) ^ (hash >>> 13)
+  return hash >>> 0
+}
+
+/** Releases held requests one by one, those with the highest priority first. */
+function releaseInTurn (asked: readonly Asked[], run: Run): void {
+  const begun = asked.length
   const tick = (): void => {
-    if (!running) return
-    const waiting = asked.slice(begun).filter(one => !one.answered && !one.dropped)
-    const [first] = waiting.sort((a, b) => rank(b) - rank(a))
-    if (first !== undefined) first.answer(answerOf(behaviours['abcde'.indexOf(first.backend)]!))
+    if (run.over) return
+    const waiting = asked.slice(begun).filter(one => !one.answered && !one.dropped && one.headers['x-run'] === String(run.id))
+    const [first] = waiting.sort((a, b) => rank(b, run.seed) - rank(a, run.seed))
+    first?.answer(answerOf(run.behaviours['abcde'.indexOf(first.backend)]!))
     // some rounds of the event loop, so that what this answer sets off is there before the next one; seeds differ in how many
-    let rounds = first === undefined ? 1 : seed % 7
+    let rounds = first === undefined ? 1 : run.seed % 7
     const next = (): void => { if (rounds-- > 0) setImmediate(next); else tick() }
     setImmediate(next)
   }
-  return {
-    begin (next: number, scenario: Scenario) {
-      seed = next
-      begun = asked.length
-      behaviours = scenario.behaviours
-      running = true
-      tick()
-    },
-    end () { running = false }
-  }
+  tick()
 }
 
 function answerOf ({ kind, text, status: code, headers }: Behaviour): unknown {
@@ -147,9 +140,9 @@ function answerOf ({ kind, text, status: code, headers }: Behaviour): unknown {
 }
 
 /** Status, headers and body as one text, without what is about the moment. */
-function tell (url: string): Promise<string> {
+function tell (url: string, id: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    request(url, { agent: false }, response => {
+    request(url, { agent: false, headers: { 'x-run': id } }, response => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () => {
@@ -166,7 +159,7 @@ function tell (url: string): Promise<string> {
 
 async function setUp (t: TestLike) {
   const { backends, asked } = await startBackends(t, Object.fromEntries([...'abcde'].map(name => [name, HOLD])))
-  const timing = createTiming(asked)
+  let runs = 0
   let composite: CompositeOptions = {}
   const told = (parts: Record<string, { state: string, status: number, outcome: string, attempts: number, body: unknown, error?: { code: string }, headers: object }>) =>
     Object.values(parts).map(({ state, status, outcome, attempts, body, error, headers }) => ({ state, status, outcome, attempts, body: Buffer.isBuffer(body) ? body.toString() : body, code: error?.code, headers: Object.keys(headers) }))
@@ -175,11 +168,12 @@ async function setUp (t: TestLike) {
   })
   return async (scenario: Scenario, seed: number): Promise<string> => {
     composite = scenario.composite
-    timing.begin(seed, scenario)
+    const current: Run = { id: ++runs, seed, behaviours: scenario.behaviours, over: false }
+    releaseInTurn(asked, current)
     try {
-      return await tell(`${url}/c`)
+      return await tell(`${url}/c`, current.id)
     } finally {
-      timing.end()
+      current.over = true
     }
   }
 }

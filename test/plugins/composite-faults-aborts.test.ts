@@ -1,7 +1,10 @@
 /** Calls that nobody needs any more: the client has gone, a required part has failed, another part has won the race. */
-import type { FastifyRequest } from 'fastify'
+import { connect, constants } from 'node:http2'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
+import reverseproxy, { serverOptions } from '../../index.ts'
 import { RESET, chunk, get, rawClient, rawUpstream, requestBytes, respond, sleep, startGateway, wait, waitFor } from '../helper.ts'
 import { ask, collectLog, jsonAnswer, startComposites } from '../helper-composite-faults.ts'
 import type { RawUpstream, Script, Step, TestLike } from '../helper.ts'
@@ -243,3 +246,23 @@ t.test('HEAD is cancelled like GET', async t => {
   client.destroy()
   t.ok(await waitFor(() => made.inflight() === 0, 1_000))
 })
+
+for (const leave of ['its stream', 'its connection'] as const) {
+  t.test(`a client of HTTP/2 that closes ${leave} ends the parts`, async t => {
+    const up = await rawUpstream(t, [])
+    const app = Fastify({ ...serverOptions, http2: true } as never) as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(reverseproxy, { backends: { up: up.url } })
+    const requests: FastifyRequest[] = []
+    app.addHook('onRequest', async request => { requests.push(request) })
+    app.reverseproxy.composite.add('GET', '/', { parts: { a: { backend: 'up', path: '/a', required: true }, b: { backend: 'up', path: '/b' } } })
+    const session = connect(await app.listen({ port: 0, host: '127.0.0.1' }))
+    t.teardown(() => { session.destroy() })
+    const stream = session.request({ ':path': '/' }).on('error', () => {}).resume()
+    t.ok(await waitFor(() => up.requests.length === 2))
+    if (leave === 'its stream') stream.close(constants.NGHTTP2_CANCEL)
+    else session.destroy()
+    t.ok(await up.dropped(undefined, 1_000))
+    t.same(requests[0]!.reverseproxy!.attempts.map(({ outcome }) => outcome), ['aborted', 'aborted'])
+  })
+}
