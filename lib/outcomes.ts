@@ -39,8 +39,8 @@ export function translateError (error: Error, sent: boolean): Error {
   const code = codeOf(error)
   if (code?.startsWith('RP_ERR_') === true) return error
   const cause = { cause: error }
-  // undici's own has a code for some of its reasons only
-  if (error.name === 'HTTPParserError') return new BadResponseError(cause)
+  // undici's own has a code for some of its reasons only; a status below 100 trips an assertion of its
+  if (error.name === 'HTTPParserError' || (sent && code === 'ERR_ASSERTION')) return new BadResponseError(cause)
   if (code !== undefined) {
     if (TIMEOUTS.has(code)) return new TimeoutError(cause)
     if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return new InvalidHeaderError(cause)

@@ -4,7 +4,7 @@
  */
 import { ConflictProblem, append, jsonOf, kindOf, merge, object, toPayload, withEntry } from '../combine/index.ts'
 import { CombineError, ConflictError, NothingUsableError, TimeoutError } from '../errors.ts'
-import { isHeaderValue, isHopByHop, isToken } from '../headers/names.ts'
+import { connectionTokens, isHeaderValue, isHopByHop, isToken } from '../headers/names.ts'
 import { shapedViewOf } from './part.ts'
 import type { Json } from '../combine/index.ts'
 import type { Gathering } from './gather.ts'
@@ -136,7 +136,9 @@ async function combineBy (make: NonNullable<CompositePlan['custom']>, gathering:
   }
   const { statusCode, headers, body } = isReply(made) ? made : { statusCode: undefined, headers: undefined, body: made }
   if (body === undefined && statusCode === undefined) throw new CombineError({ cause: new Error('transform returned nothing; return null for an empty answer') })
-  const own = Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const).filter(([name]) => !isOfTheMessage(name))
+  const lower = Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const)
+  const named = connectionTokens(String(lower.find(([name]) => name === 'connection')?.[1] ?? ''))
+  const own = lower.filter(([name]) => !isOfTheMessage(name) && !named.includes(name))
   const bad = own.find(([name, value]) => !isToken(name) || ![value].flat().every(one => isHeaderValue(String(one))))
   if (bad !== undefined) throw new CombineError({ cause: new Error(`the header ${JSON.stringify(bad[0])} must not be sent`) })
   return { ...payloadOf(body, gathering), status: statusCode, headers: Object.fromEntries(own) }

@@ -3,7 +3,7 @@
  * of results in the order of the values, whoever answered first.
  */
 import { arrayOf, elements, jsonOf, kindOf, lookup, scalarText, textOf, withEntry } from '../combine/index.ts'
-import { PartCallsError, PartInputError } from '../errors.ts'
+import { AbortedError, PartCallsError, PartInputError } from '../errors.ts'
 import { shapeBody } from './body.ts'
 import { PartScope } from './scope.ts'
 import { MissingValue } from './values.ts'
@@ -69,6 +69,7 @@ function runAll (gathering: Gathering, part: Part, items: readonly Json[], concu
   const results: Got[] = []
   let next = 0
   let left = items.length
+  let stopped = false
   if (left === 0) {
     done([])
     return
@@ -76,6 +77,14 @@ function runAll (gathering: Gathering, part: Part, items: readonly Json[], concu
   const begin = (): void => {
     const index = next++
     const settle = (got: Got): void => {
+      if (stopped) return
+      if (got.error !== undefined && part.plan.config.required) {
+        stopped = true
+        part.status = got.answer?.status
+        gathering.fail(part, got.error)
+        part.cancel(new AbortedError())
+        return
+      }
       results[index] = got
       if (--left === 0) done(results)
       else if (next < items.length) begin()
@@ -87,7 +96,7 @@ function runAll (gathering: Gathering, part: Part, items: readonly Json[], concu
     }
   }
   // what fails at once begins the next by itself
-  for (let running = Math.min(concurrency, items.length); running > 0 && next < items.length; running--) begin()
+  for (let running = Math.min(concurrency, items.length); running > 0 && next < items.length && !stopped; running--) begin()
 }
 
 interface Outcome {
