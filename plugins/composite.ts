@@ -137,10 +137,16 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     const { gathering } = payload
     try {
       const combined = combine(gathering)
-      if (combined instanceof Promise) combined.then(made => done(null, write(made, gathering, reply))).catch((error: Error) => done(error))
+      if (combined instanceof Promise) combined.then(made => done(null, write(made, gathering, reply))).catch(refuse)
       else done(null, write(combined, gathering, reply))
     } catch (error) {
-      done(error as Error)
+      refuse(error as Error)
+    }
+
+    function refuse (error: Error): void {
+      // answered by the route's own handler, the reply runs through these hooks anew
+      if (gathering.plan.config.errorHandler === undefined) done(error)
+      else fail(gathering.plan.config, gathering.request, reply, error)
     }
   })
 

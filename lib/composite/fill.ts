@@ -40,6 +40,13 @@ export function createTargetFill (template: string): Fill<string> {
   }
 }
 
+/** Whether the client's own parameters fit into the path, whatever the parts have to say. @throws BadPathError */
+export function createParamCheck (template: string): ((request: Scope['request']) => void) | undefined {
+  const fills = parsePath(template).flatMap(piece => piece.kind === 'param' ? [createPathFill(piece.name === '*' ? '*' : `:${piece.name}`)] : [])
+  if (fills.length === 0) return undefined
+  return ({ params, raw }) => { for (const fill of fills) fill(params as Record<string, string>, pathOf(raw.url!)) }
+}
+
 /** One whole segment or a piece of one, never a path of its own. */
 function segment (text: string): string {
   if (text === '' || text === '.' || text === '..') throw new PartInputError({ cause: new Error(`${JSON.stringify(text)} is no segment of a path`) })

@@ -10,6 +10,7 @@ import { MissingValue } from './values.ts'
 import type { Json } from '../combine/index.ts'
 import type { Body } from './body.ts'
 import type { Gathering, Got } from './gather.ts'
+import type { CallOwner, Cancelable } from '../types.ts'
 import type { Part } from './part.ts'
 import type { ForEachConfig } from './types.ts'
 
@@ -64,39 +65,83 @@ function batches (values: readonly Json[], size: number): Json[] {
   return lists
 }
 
-/** So many at a time; `done` gets one result per item, in order. After the first failure of a required part no more begin. */
+/** One call of many: it can be ended without the others, and with all of them. */
+class ItemOwner implements CallOwner {
+  #cancelled: Error | undefined = undefined
+  #running: Cancelable | undefined = undefined
+
+  constructor (readonly part: Part) {}
+
+  get name (): string {
+    return this.part.name
+  }
+
+  get cancelled (): Error | undefined {
+    return this.#cancelled ?? this.part.cancelled
+  }
+
+  started (attempt: Cancelable): void {
+    this.#running = attempt
+    this.part.started(attempt)
+  }
+
+  ended (attempt: Cancelable): void {
+    this.part.ended(attempt)
+  }
+
+  cancel (reason: Error): void {
+    this.#cancelled = reason
+    this.#running?.cancel(reason)
+  }
+}
+
+/**
+ * So many at a time; `done` gets one result per item, in order. In a required part the first of the list that fails
+ * decides: from then on no later ones begin, and those under way are ended.
+ */
 function runAll (gathering: Gathering, part: Part, items: readonly Json[], concurrency: number, done: (results: readonly Got[]) => void): void {
-  const results: Got[] = []
-  let next = 0
-  let left = items.length
-  let stopped = false
-  if (left === 0) {
-    done([])
-    return
+  const { required } = part.plan.config
+  const owners: ItemOwner[] = []
+  const results: Array<Got | undefined> = []
+  let end = items.length
+  let begun = 0
+  let settled = 0
+  /** Results without a gap. */
+  let ready = 0
+  let filling = false
+
+  function fill (): void {
+    // what fails at once comes back here before the next has begun
+    if (filling) return
+    filling = true
+    while (begun < end && begun - settled < concurrency && part.cancelled === undefined) begin(begun++)
+    filling = false
+    if (part.cancelled !== undefined) gathering.fail(part, part.cancelled)
+    else if (ready >= end) done((results as Got[]).slice(0, end))
   }
-  const begin = (): void => {
-    const index = next++
-    const settle = (got: Got): void => {
-      if (stopped) return
-      if (got.error !== undefined && part.plan.config.required) {
-        stopped = true
-        part.status = got.answer?.status
-        gathering.fail(part, got.error)
-        part.cancel(new AbortedError())
-        return
-      }
-      results[index] = got
-      if (--left === 0) done(results)
-      else if (next < items.length) begin()
-    }
+
+  function begin (index: number): void {
+    const owner = owners[index] = new ItemOwner(part)
     try {
-      gathering.call(part, new PartScope(gathering, part, items[index]), settle)
+      gathering.call(part, new PartScope(gathering, part, items[index]), got => settle(index, got), owner)
     } catch (error) {
-      settle({ error: error as Error, answer: undefined, body: undefined, refusal: undefined })
+      settle(index, { error: error as Error, answer: undefined, body: undefined, refusal: undefined })
     }
   }
-  // what fails at once begins the next by itself
-  for (let running = Math.min(concurrency, items.length); running > 0 && next < items.length && !stopped; running--) begin()
+
+  function settle (index: number, got: Got): void {
+    settled++
+    if (index >= end) return
+    results[index] = got
+    while (results[ready] !== undefined) ready++
+    if (required && got.error !== undefined) {
+      end = index + 1
+      for (const later of owners.slice(end)) later.cancel(new AbortedError())
+    }
+    fill()
+  }
+
+  fill()
 }
 
 interface Outcome {
@@ -110,7 +155,7 @@ function finish (gathering: Gathering, part: Part, { list, values, results }: Ou
   const { join, batch } = plan.config.forEach!
   const shaped = results.map(got => got.error === undefined ? shapeResult(gathering, part, got.body!) : got.error)
   const error = shaped.find(result => result instanceof Error)
-  const answer = results.find(got => got.answer !== undefined && got.error === undefined)?.answer ?? results.find(got => got.answer !== undefined)?.answer
+  const answer = error !== undefined && plan.config.required ? results[shaped.indexOf(error)]!.answer : results.find(got => got.answer !== undefined && got.error === undefined)?.answer ?? results.find(got => got.answer !== undefined)?.answer
   part.status = answer?.status
   part.headers = answer?.headers ?? {}
   part.plain = answer?.plain ?? true

@@ -5,7 +5,7 @@
  * the answer, so when one fails only those are waited for that may still come before it; the others are cancelled.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AbortedError, PartCallsError, PartInputError, PartNeedsError, PartStatusError, PartTooLargeError } from '../errors.ts'
+import { AbortedError, BadPathError, PartCallsError, PartInputError, PartNeedsError, PartStatusError, PartTooLargeError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus } from '../outcomes.ts'
 import { equalsValue, isTruthy, parseJson } from '../combine/index.ts'
 import { fitBody, readBody, shapeBody } from './body.ts'
@@ -16,7 +16,7 @@ import { Part } from './part.ts'
 import { PartScope } from './scope.ts'
 import { MissingValue } from './values.ts'
 import type { Json } from '../combine/index.ts'
-import type { Answer, RequestRecord, Send } from '../types.ts'
+import type { Answer, CallOwner, RequestRecord, Send } from '../types.ts'
 import type { Body } from './body.ts'
 import type { CallContext, CallScope, PartCallTools } from './call.ts'
 import type { CompositePlan, Condition } from './plan.ts'
@@ -70,7 +70,9 @@ export class Gathering implements CallContext, Surroundings {
     this.#waiting = plan.parts.map(({ waitsFor }) => waitsFor)
   }
 
+  /** @throws BadPathError for a parameter of the client's that some part cannot use: nothing has gone out then */
   start (): void {
+    for (const { checkParams } of this.plan.parts) checkParams?.(this.request)
     for (const part of this.parts) if (part.plan.waitsFor === 0) this.#begin(part)
   }
 
@@ -117,8 +119,10 @@ export class Gathering implements CallContext, Surroundings {
 
   /** What keeps a part from being asked for. */
   #refuse (part: Part, error: Error): void {
-    if (!(error instanceof MissingValue)) this.#fail(part, error)
-    else this.miss(part, error)
+    if (error instanceof MissingValue) this.miss(part, error)
+    // late, it may no longer stop the others: what they came to would depend on the time
+    else if (error instanceof BadPathError && part.plan.waitsFor > 0) this.#fail(part, new PartInputError({ cause: error }))
+    else this.#fail(part, error)
   }
 
   /** A value is missing. */
@@ -129,8 +133,8 @@ export class Gathering implements CallContext, Surroundings {
   }
 
   /** One call of a part. `done` is called once, now or later. @throws what createPartCall throws */
-  call (part: Part, scope: CallScope, done: (got: Got) => void): void {
-    const call = createPartCall(part.plan, part, scope, this, this.tools)
+  call (part: Part, scope: CallScope, done: (got: Got) => void, owner: CallOwner = part): void {
+    const call = createPartCall(part.plan, owner, scope, this, this.tools)
     if (++this.#calls > this.plan.config.maxCalls) {
       this.#overflow(new PartCallsError({ cause: new Error(`more than ${this.plan.config.maxCalls} calls`) }))
       done(failed(new PartCallsError()))

@@ -1,8 +1,9 @@
 /** A composite's options, compiled at boot: what each part asks for, what it waits for, and what is done with its answer. */
 import { createShape, jsonOf } from '../combine/index.ts'
 import { createPlan } from '../routes/plan.ts'
-import { createBodyFill, createQueryFill, createReferenceFill, createTargetFill, createTextFill } from './fill.ts'
+import { createBodyFill, createParamCheck, createQueryFill, createReferenceFill, createTargetFill, createTextFill } from './fill.ts'
 import { needsOf, placesOf } from './references.ts'
+import type { FastifyRequest } from 'fastify'
 import type { Json } from '../combine/index.ts'
 import type { Plan } from '../routes/plan.ts'
 import type { Fill } from './fill.ts'
@@ -35,6 +36,8 @@ export interface PartPlan {
   readonly ancestors: ReadonlySet<number>
   /** undefined: the incoming path. */
   readonly target: Source<string> | undefined
+  /** For a part that begins late: whether the client's parameters will do, asked at once. @throws BadPathError */
+  readonly checkParams: ((request: FastifyRequest) => void) | undefined
   readonly query: Source<string> | 'client' | undefined
   readonly headers: ReadonlyArray<readonly [name: string, source: Source<string | undefined>]>
   readonly body: Source<Json> | 'client' | undefined
@@ -91,6 +94,7 @@ export function createCompositePlan (config: CompositeConfig, name: string, { st
       waitsFor: before[index]!.size,
       ancestors: ancestorsOf(index, before),
       ...compileCall(part),
+      checkParams: before[index]!.size > 0 && part.when === undefined && typeof part.path === 'string' ? createParamCheck(part.path) : undefined,
       validate: part.schema === undefined ? undefined : validator(part.schema),
       shape: createShape(part.forEach === undefined ? part.shape : { ...part.shape, group: undefined }),
       group: part.forEach === undefined ? undefined : createShape({ target: undefined, pick: undefined, omit: undefined, rename: undefined, group: part.shape.group }),

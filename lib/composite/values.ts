@@ -41,7 +41,7 @@ export function evaluate ({ root, part, field, path }: Reference, scope: Scope):
     case 'part': {
       const known = scope.part(part)
       if (field === 'body') return found(known.json, path)
-      if (field === 'status') return known.status === undefined ? undefined : String(known.status)
+      if (field === 'status') return known.status === undefined ? undefined : jsonOf(known.status)
       return plain(known.headers, path)
     }
     case 'request': {

@@ -15,6 +15,8 @@ const { composite: INITIAL } = DEFAULTS
 interface Common {
   readonly options: CompositeOptions
   readonly headers: HeaderRules['request']
+  /** For a part's own refusal, when it is the answer. */
+  readonly response: HeaderRules['response']
   readonly redirects: RedirectPolicy
   readonly maxBytes: number
 }
@@ -24,6 +26,7 @@ export function resolveComposite (options: CompositeOptions): CompositeConfig {
   const common: Common = {
     options,
     headers: request,
+    response,
     redirects: resolveRedirects(options.redirects ?? INITIAL.redirects)!,
     maxBytes: byteCount(options.maxPartBytes ?? INITIAL.maxPartBytes)
   }
@@ -70,15 +73,16 @@ function resolvePart (name: string, part: PartOptions, common: Common): PartConf
   const required = part.required ?? INITIAL.part.required
   const body = resolveBody(part)
   const set = Object.entries(part.headers?.set ?? {})
-  const plain = set.filter((entry): entry is [string, string] => typeof entry[1] === 'string' && !isTemplate(entry[1]))
-  const dynamic = set.filter(([, value]) => typeof value !== 'string' || isTemplate(value))
+  const isPlain = (entry: (typeof set)[number]): entry is [string, string] => typeof entry[1] === 'string' && !isTemplate(entry[1]) && !isType(entry[0])
+  const plain = set.filter(isPlain)
+  const dynamic = set.filter(entry => !isPlain(entry))
   const own = { remove: part.headers?.remove ?? [], set: Object.fromEntries(plain), dynamic: dynamic.map(([header]) => header) }
   return {
     name,
     proxy: {
       backend: part.backend,
       rewrite: [],
-      headers: { request: foldPartHeaders(common.headers, own, body.kind === 'client'), response: {} },
+      headers: { request: foldPartHeaders(common.headers, own, body.kind === 'client'), response: common.response },
       timeout: resolveTimes(part.timeout),
       redirects: resolveRedirects(part.redirects) ?? common.redirects,
       host: undefined,
@@ -114,6 +118,11 @@ function takesAnything ({ strategy, transform }: Pick<CompositeOptions, 'strateg
 /** Whether the value depends on the request: braces anywhere (two are a literal one), or `:name` as a whole. */
 function isTemplate (value: string): boolean {
   return /[{}]/.test(value) || /^:\w+$/.test(value)
+}
+
+/** A type that the part names goes before that of its body's value, as what is made for one call does. */
+function isType (header: string): boolean {
+  return header.toLowerCase() === 'content-type'
 }
 
 function resolveBody ({ body }: PartOptions): PartConfig['body'] {

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { AbortedError } from '../errors.ts'
+import { isGone } from '../forward/connection.ts'
 import { lingerWhileUploading } from '../forward/linger.ts'
 import { bagOfReply } from '../headers/bag.ts'
 import type { Deadlines } from '../deadlines.ts'
@@ -53,7 +54,7 @@ export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
 
   function fail (plan: Pick<ProxyConfig, 'errorHandler'>, request: FastifyRequest, reply: FastifyReply, error: Error): void {
     // Nobody is there to read it; the record says so.
-    if (error instanceof AbortedError && (request.raw.aborted || request.raw.socket?.destroyed !== false)) return
+    if (error instanceof AbortedError && isGone(request)) return
     if (LAST_WORDS.has((error as { code?: string }).code ?? '')) reply.header('connection', 'close')
     else if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
     if (plan.errorHandler === undefined) sendError(reply, error)

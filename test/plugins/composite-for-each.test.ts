@@ -321,3 +321,18 @@ t.test('attempts of all calls are counted, and headers are those of a call that 
   t.same((await ask()).value, { attempts: 3, status: 200, h: '/2', state: 'partial' })
   t.ok(seen)
 })
+
+t.test('required: of several failed calls the first of the list decides, whichever fails first', async t => {
+  const codes: unknown[] = []
+  for (const order of [['/1', '/2'], ['/2', '/1']]) {
+    const { ask, asked, until } = await setUp(t, [1, 2], { required: true }, () => HOLD)
+    const told = ask()
+    await until(3)
+    for (const target of order) {
+      asked.find(one => one.target === target)?.answer(target === '/1' ? json('no json') : status(500))
+      await sleep(20)
+    }
+    codes.push(((await told).value as { code: string }).code)
+  }
+  t.same(codes, ['RP_ERR_PART_NOT_JSON', 'RP_ERR_PART_NOT_JSON'])
+})

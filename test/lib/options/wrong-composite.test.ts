@@ -58,7 +58,7 @@ const WRONG: readonly Wrong[] = [
   ['no bytes', short({ maxPartBytes: 0 }), 'maxPartBytes', /must be a size above 0/, 0],
   ['parts larger than the whole', short({ maxPartBytes: '9mb' }), 'maxPartBytes', /must not be more than the composite's maxBytes \(8mb\)/, '9mb'],
   ['a part larger than the whole', parts({ maxBytes: '2kb' }, { maxBytes: '1kb' }), 'parts.orders.maxBytes', /must not be more than the composite's maxBytes \(1kb\)/, '2kb'],
-  ['no depth', short({ maxDepth: 0 }), 'maxDepth', /must be a whole number of 1 or more/, 0],
+  ['no depth', short({ maxDepth: 0 }), 'maxDepth', /must be a whole number between 1 and 1000/, 0],
   ['half a call', short({ maxCalls: 0.5 }), 'maxCalls', /must be a whole number of 1 or more/, 0.5],
   ['a body limit that is none', short({ bodyLimit: 'much' }), 'bodyLimit', /must be a size/, 'much'],
   // headers of the whole
