@@ -1,10 +1,12 @@
 /**
- * What is measured: which variants, under which load, and which figure is to be reached (issues 2 and 3, "What it must show").
+ * What is measured: which variants, under which load, and which figure is to be reached (issues 2 to 4, "What it must show").
  */
 
 /** @type {Record<string, Variant>} */
 const variants = {
   gateway: { file: 'gateways/gateway.js', ours: true, copies: 3 },
+  'without resilience': { file: 'gateways/gateway.js', ours: true, options: { resilience: false }, copies: 3 },
+  'all resilience': { file: 'gateways/gateway.js', ours: true, options: { resilience: true }, copies: 3 },
   'reply-from': { file: 'gateways/reply-from.js', copies: 3 },
   'reply-from, raw body': { file: 'gateways/reply-from.js', options: { rawBody: true }, copies: 3 },
   'http-proxy': { file: 'gateways/http-proxy.js', copies: 1 },
@@ -28,6 +30,14 @@ export const scenarios = {
       { metric: 'cpu', of: 'gateway', over: 'reply-from', atMost: 0.95 },
       { metric: 'cpu', of: 'gateway', over: 'http-proxy', atMost: 0.80 }
     ]
+  },
+  'resilience-200b': {
+    title: 'GET, 200 bytes: breaker, retries, health checks and outlier detection on, nothing fails',
+    kind: 'closed',
+    ask: 'small',
+    variants: pick('without resilience', 'gateway', 'all resilience'),
+    reference: 'without resilience',
+    targets: [{ metric: 'cpu', of: 'all resilience', over: 'without resilience', atMost: 1.08 }]
   },
   'post-10kb': {
     // reply-from's defaults parse and re-serialise JSON: twice the cost, easily beaten. So compare with the stricter one.

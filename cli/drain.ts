@@ -4,13 +4,14 @@
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 
-/** Time that running requests have after the first signal, ms. */
-const GRACE = 30_000
+/** Beyond what `shutdown` grants, ms: hooks of the user's may close things of their own. */
+const GRACE = 20_000
 
-/** From now on SIGTERM and SIGINT drain; a second signal, or 30 s, ends at once with 1. */
+/** From now on SIGTERM and SIGINT drain; a second signal, or a close that does not end, ends at once with 1. */
 export function drainOnSignal (app: FastifyInstance): void {
+  const { delay, timeout } = app.reverseproxy.config.shutdown
   closeWithGrace({
-    delay: GRACE,
+    delay: delay + timeout + GRACE,
     logger: { error: message => { app.log.error(message) } },
     // Only a signal or a fault ends the process.
     skip: ['beforeExit']

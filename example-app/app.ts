@@ -34,6 +34,12 @@ console.log(`The gateway listens on ${url}. Try:
   curl -i ${url}/pages/dashboard/2
   curl -i ${url}/pages/product/10
 
+  # break a backend, and see the circuit open and close again
+  curl -X POST '${url}/_demo/orders/fail?seconds=8'
+  for i in 1 2 3 4 5; do curl -s ${url}/api/orders; echo; done
+  curl ${url}/breakers
+  curl ${url}/health
+
   # code: gateway.ts
   curl -H 'x-user-id: 3' ${url}/api/me
   curl -i ${url}/api/cached/products

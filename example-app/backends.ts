@@ -23,6 +23,7 @@ const STOCK = new Map([[10, 3], [11, 0]])
 interface Order { id: number, userId: number, productId: number, status: string }
 
 function users (app: FastifyInstance): void {
+  app.get('/health', async () => ({ status: 'ok' }))
   app.get('/users', async () => USERS)
   app.get<{ Params: { id: number } }>('/users/:id', { schema: ID }, async (request, reply) => {
     reply.header('cache-control', 'private, max-age=60')
@@ -36,6 +37,15 @@ function orders (app: FastifyInstance): void {
     { id: 101, userId: 2, productId: 10, status: 'open' },
     { id: 102, userId: 1, productId: 10, status: 'open' }
   ]
+  // POST /_demo/fail?seconds=10: out of order for a while, to see what the gateway does about it
+  let brokenUntil = 0
+  app.post<{ Querystring: { seconds: number } }>('/_demo/fail', { schema: SECONDS }, async ({ query: { seconds } }) => {
+    brokenUntil = Date.now() + seconds * 1000
+    return { brokenFor: seconds }
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    if (Date.now() < brokenUntil && !request.url.startsWith('/_demo/')) return reply.code(500).send({ message: 'the orders are out of order' })
+  })
   app.get<{ Querystring: { user?: string } }>('/orders', async ({ query: { user } }, reply) => {
     reply.header('cache-control', 'private, max-age=5')
     return { items: all.filter(({ userId }) => user === undefined || userId === Number(user)) }
@@ -63,6 +73,7 @@ function reviews (app: FastifyInstance): void {
 }
 
 const ID = { params: { type: 'object', properties: { id: { type: 'integer' } } } }
+const SECONDS = { querystring: { type: 'object', properties: { seconds: { type: 'number', minimum: 0, maximum: 300, default: 10 } } } }
 const NEW_ORDER = { type: 'object', required: ['userId', 'productId'], properties: { userId: { type: 'integer' }, productId: { type: 'integer' } } }
 
 /** Name of each server, its routes and its usual port; `USERS_A_PORT` and so on say another one, 0 takes a free one. */

@@ -1,6 +1,7 @@
 /**
- * The gateway: what `gateway.yaml` says, and three routes that need code.
+ * The gateway: what `gateway.yaml` says, and what needs code.
  */
+import underPressure from '@fastify/under-pressure'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +20,8 @@ export interface Gateway {
 export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promise<Gateway> {
   const { server: { host, port, fastify }, gateway } = await loadConfigFile(FILE, env)
   const app = Fastify(fastify)
+  // When the gateway itself has too much to do, it says so (503) instead of getting slower and slower.
+  await app.register(underPressure, { maxEventLoopDelay: 1_000, maxEventLoopUtilization: 0.98, retryAfter: 5 })
   await app.register(reverseproxy, gateway)
 
   // Forwarding from inside a handler: whose data it is decides where the request goes.
@@ -44,6 +47,11 @@ export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promi
 
   // What the gateway knows about its backends.
   app.get('/backends', async () => app.reverseproxy.backends.list())
+  app.get('/breakers', async () => app.reverseproxy.breakers.list())
+  app.get('/health', async () => app.reverseproxy.health.status())
+
+  // For the load balancer in front of it: a gateway on its way down gets no new connections.
+  app.get('/ready', async (_request, reply) => reply.code(app.reverseproxy.closing ? 503 : 200).send({ ready: !app.reverseproxy.closing }))
 
   return { app, address: { host, port } }
 }

@@ -60,12 +60,20 @@ export const NothingUsableError = createError('RP_ERR_NOTHING_USABLE', 'No part 
 export const NoTargetError = createError('RP_ERR_NO_TARGET', 'No backend target is available', 503)
 /** Every target has reached its `maxConnections`. */
 export const ConnectionLimitError = createError('RP_ERR_CONNECTION_LIMIT', 'All backend targets are at their limit', 503)
+/** The circuit breakers of all targets are open. */
+export const CircuitOpenError = createError('RP_ERR_CIRCUIT_OPEN', 'The backend is not asked for the moment', 503)
 /** The backend was too slow: connecting, answering, or in total. */
 export const TimeoutError = createError('RP_ERR_TIMEOUT', 'The backend did not answer in time', 504)
 /** The request has come through this gateway too often (`Via`). */
 export const LoopError = createError('RP_ERR_LOOP', 'A proxy loop was detected', 508)
 /** The client went away; nobody reads this answer. */
 export const AbortedError = createError('RP_ERR_ABORTED', 'The client closed the request', 499)
+
+/** A circuit that lets a trial through in `ms`, if that is known: `Retry-After` in whole seconds (RFC 9110 section 10.2.3). */
+export function circuitOpen (ms: number, cause: Error): Error {
+  const error = new CircuitOpenError({ cause })
+  return Number.isFinite(ms) ? Object.assign(error, { headers: { 'retry-after': String(Math.max(1, Math.ceil(ms / 1000))) } }) : error
+}
 
 // ---- faults of the gateway's own set-up or of a hook: 500 for the client, the name only in the log
 

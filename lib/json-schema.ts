@@ -21,6 +21,9 @@ const PATTERNS: Partial<Record<CheckName, string>> = {
   partPath: '^/',
   partName: '^(?!(?:request|items?|constructor|prototype)$)[A-Za-z_$][\\w$-]*$',
   method: '^[A-Z-]+$',
+  retryMethod: '^[^\\sa-z]+$',
+  healthPath: '^/',
+  statusRange: '^[1-5](\\d\\d-[1-5]\\d\\d|xx)$',
   portText: '^\\d{1,5}$',
   filled: '\\S'
 }

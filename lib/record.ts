@@ -7,6 +7,8 @@ import type { Attempt, RequestRecord } from './types.ts'
 class Recorded implements RequestRecord, Watcher {
   tenant: string | undefined = undefined
   backend: string | undefined = undefined
+  calls = 0
+  retries = 0
   readonly attempts: Attempt[] = []
   aborted = false
   #controller: AbortController | undefined = undefined

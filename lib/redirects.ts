@@ -18,7 +18,7 @@ export type FindOrigin = (origin: string) => ReadonlyArray<{ readonly backend: B
 export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): Call | undefined {
   const { location } = answer.headers
   if (!REDIRECTS.has(answer.status) || typeof location !== 'string') return undefined
-  const from = answer.target
+  const from = answer.target!
   let url: URL
   try {
     // one text, so that a path that begins with two slashes stays a path
@@ -35,6 +35,11 @@ export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): 
   return {
     ...call,
     ...place,
+    tried: undefined,
+    slot: undefined,
+    ticket: undefined,
+    running: undefined,
+    attempt: undefined,
     method,
     body: dropsBody ? { kind: 'none' } : call.body,
     headers: filterHeaders(call.headers, sameOrigin ? NOTHING : new Set([...OF_THE_ORIGIN, ...call.settings.policies.added]), dropsBody)

@@ -37,9 +37,6 @@ export interface RegistryOptions {
   createBalancer (config: BalancerConfig): Balancer
 }
 
-/** How long a closing gateway waits for requests under way before it cuts them, ms. */
-const CLOSE_TIME = 10_000
-
 type MutableBackend = { -readonly [K in keyof Backend]: Backend[K] }
 type MutableTarget = Target & { metadata: Metadata }
 
@@ -49,6 +46,8 @@ export function createRegistry (options: RegistryOptions) {
   const { config } = options
   const scopes = new Map<string, Map<string, MutableBackend>>()
   const pools = createPools()
+  /** Told after every change of a backend: the targets that are gone for good. */
+  const watchers: Array<(backend: Backend, gone: readonly Target[]) => void> = []
   /** Counts changes of what names mean. */
   let changes = 0
 
@@ -59,7 +58,9 @@ export function createRegistry (options: RegistryOptions) {
       config: backendConfig,
       targets: [],
       usable: [],
-      balancer: options.createBalancer(backendConfig.balancer)
+      balancer: options.createBalancer(backendConfig.balancer),
+      budget: undefined,
+      slots: undefined
     }
     setTargets(backend, backendConfig.targets.map(createTarget))
     return backend
@@ -70,6 +71,7 @@ export function createRegistry (options: RegistryOptions) {
     if (backends === undefined) scopes.set(scope, backends = new Map())
     backends.set(name, backend)
     changes++
+    tell(backend)
   }
 
   /** The backend of this name in a scope, else the one everybody shares. */
@@ -92,24 +94,30 @@ export function createRegistry (options: RegistryOptions) {
 
   for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
 
+  function tell (backend: Backend, gone: readonly Target[] = []): void {
+    for (const watcher of watchers) watcher(backend, gone)
+  }
+
   const api = {
     add (name: string, input: unknown): void {
       if (resolve(name) !== undefined) throw new RangeError(`there is a backend ${JSON.stringify(name)} already`)
       const problem = backendNameProblem(name)
       if (problem !== undefined) throw new OptionsError([{ path: 'backends', rule: problem, value: name }])
-      insert('', name, create('', name, parseBackend(input, config, `backends.${name}`)))
+      insert('', name, create('', name, parseBackend(input, { ...config, name }, `backends.${name}`)))
     },
 
     async remove (name: string): Promise<void> {
       const backend = existing(name)
       scopes.get('')!.delete(name)
       changes++
-      await Promise.all(retire(backend, backend.targets))
+      const closed = Promise.all(retire(backend, backend.targets))
+      tell(backend, backend.targets)
+      await closed
     },
 
     update (name: string, input: unknown): void {
       const backend = existing(name)
-      const next = parseBackend(input, config, `backends.${name}`)
+      const next = parseBackend(input, { ...config, name }, `backends.${name}`)
       // TLS and pool options live in the pools: where they change, no pool can be kept
       const poolsStay = isDeepStrictEqual(connectionOptions(next), connectionOptions(backend.config))
       const before = new Map(backend.targets.map(target => [target.id, target]))
@@ -125,6 +133,7 @@ export function createRegistry (options: RegistryOptions) {
       backend.balancer = balancer
       setTargets(backend, targets)
       retire(backend, [...before.values()])
+      tell(backend, [...before.values()])
     },
 
     get (name: string): BackendView | undefined {
@@ -139,23 +148,28 @@ export function createRegistry (options: RegistryOptions) {
     async drain (name: string, url?: string): Promise<void> {
       const backend = existing(name)
       const targets = url === undefined ? backend.targets : [existingTarget(backend, url)]
-      await Promise.all(retire(backend, targets))
+      const closed = Promise.all(retire(backend, targets))
+      tell(backend)
+      await closed
     },
 
     addTarget (name: string, input: unknown): void {
       const backend = existing(name)
-      const target = parseTarget(input, `backends.${name}.targets[${backend.targets.length}]`)
+      const target = parseTarget(input, `backends.${name}.targets[${backend.targets.length}]`, { health: backend.config.resilience.health })
       if (backend.targets.some(({ id }) => id === target.url)) {
         throw new OptionsError([{ path: `backends.${name}.targets`, rule: 'must not contain a URL twice', value: target.url }])
       }
       setTargets(backend, [...backend.targets, createTarget(target)])
+      tell(backend)
     },
 
     async removeTarget (name: string, url: string): Promise<void> {
       const backend = existing(name)
       const target = existingTarget(backend, url)
       setTargets(backend, backend.targets.filter(other => other !== target))
-      await Promise.all(retire(backend, [target]))
+      const closed = Promise.all(retire(backend, [target]))
+      tell(backend, [target])
+      await closed
     },
 
     updateTarget (name: string, url: string, changes: unknown): void {
@@ -165,6 +179,7 @@ export function createRegistry (options: RegistryOptions) {
       Object.assign(target, changed)
       if (active || target.state !== 'draining') target.state = active ? 'active' : 'inactive'
       setTargets(backend, [...backend.targets])
+      tell(backend)
     }
   }
 
@@ -180,7 +195,7 @@ export function createRegistry (options: RegistryOptions) {
 
   /** Lets what runs finish for a while, then closes every connection. */
   async function close (): Promise<void> {
-    await pools.close(CLOSE_TIME)
+    await pools.close(config.shutdown.timeout)
   }
 
   /** Active targets at an origin, in a scope and in the one everybody shares. */
@@ -189,7 +204,20 @@ export function createRegistry (options: RegistryOptions) {
       .flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
   }
 
-  return { api, resolve, findOrigin, pools, close, version: () => changes }
+  return {
+    api,
+    resolve,
+    existing,
+    existingTarget,
+    findOrigin,
+    /** Every backend of every scope. */
+    all: (): Backend[] => [...scopes.values()].flatMap(backends => [...backends.values()]),
+    /** Tells of every change to a backend from now on, and which of its targets are gone for good. */
+    watch (watcher: (typeof watchers)[number]): void { watchers.push(watcher) },
+    pools,
+    close,
+    version: () => changes
+  }
 }
 
 function createTarget (config: TargetConfig): Target {
@@ -205,6 +233,8 @@ function createTarget (config: TargetConfig): Target {
     inflight: 0,
     started: 0,
     dispatcher: undefined,
+    breaker: undefined,
+    health: undefined,
     onIdle: undefined
   }
 }

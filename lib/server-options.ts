@@ -69,6 +69,8 @@ export const serverOptions = {
   genReqId,
   /** Time for a client to send its headers and body, ms: slow uploads are fine, endless ones are not. */
   requestTimeout: 0,
+  /** While the gateway closes, requests on connections that are open are still answered, and told to close. */
+  return503OnClosing: false,
   routerOptions: { maxParamLength: 16_384 },
   http: {
     /** Headers of a request, in bytes; more is a 431. */

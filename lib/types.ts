@@ -7,6 +7,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import type { Combine, CompositeConfig } from './composite/types.ts'
 import type { BackendDefaults } from './options/index.ts'
+import type { Fallback, HealthConfig, ResilienceConfig, RetryBudgetConfig, RetryConfig } from './resilience/types.ts'
+import type { Breaker, Ticket } from './circuit-breaker/index.ts'
+import type { Slot, Slots } from './concurrency.ts'
+import type { TargetHealth } from './health/index.ts'
+import type { Budget } from './retry/index.ts'
 import type { Settings } from './routes/settings.ts'
 
 // ---------------------------------------------------------------- outcomes
@@ -51,6 +56,10 @@ export interface Target {
   started: number
   /** The pool; made on first use, closed when its last target has drained. Writer: lib/pools.ts */
   dispatcher: Dispatcher | undefined
+  /** Made with the first call. Writer: plugins/circuit-breaker.ts */
+  breaker: Breaker | undefined
+  /** What checks and traffic say of it; undefined where neither is on. Writer: plugins/health.ts */
+  health: TargetHealth | undefined
   /** Called when the last running attempt of a target that is no longer active has ended. Writer: lib/registry.ts */
   onIdle: (() => void) | undefined
 }
@@ -98,10 +107,23 @@ export interface Backend {
   /** Active targets with weight > 0; replaced, never changed in place. Writer: plugins/backends.ts */
   usable: readonly Target[]
   readonly balancer: Balancer
+  /** How much may be tried again. Writer: plugins/retry.ts */
+  budget: Budget | undefined
+  /** The places of its calls where `concurrency` limits them. Writer: plugins/concurrency.ts */
+  slots: Slots | undefined
 }
 
+/**
+ * Why a target is not used now. `warming` and `tried` are wishes: where nothing else is left they do not hold.
+ * `unhealthy` and `ejected` do not hold in a panic.
+ */
+export type Refusal = 'limit' | 'circuit-open' | 'unhealthy' | 'ejected' | 'warming' | 'tried'
+
 /** Says why a target may not be used now, or undefined when it may. Rooms contribute gates; the choice asks them all. */
-export type Gate = (target: Target, backend: Backend) => string | undefined
+export type Gate = (target: Target, backend: Backend, call: Call) => Refusal | undefined
+
+/** Told once for each attempt that left, when its outcome is known: at the answer's headers, or at its failure. */
+export type Observer = (attempt: Attempt, call: Call, target: Target) => void
 
 // ---------------------------------------------------------------- configuration (parsed, defaulted, frozen)
 
@@ -143,6 +165,8 @@ export interface TargetConfig {
   readonly maxConnections: number
   readonly active: boolean
   readonly metadata: Metadata
+  /** Health checks of this target; undefined: those of the backend, null: none. */
+  readonly health: HealthConfig | null | undefined
 }
 
 export interface BackendConfig {
@@ -157,6 +181,7 @@ export interface BackendConfig {
   readonly timeout: Timeouts
   readonly headers: HeaderRules
   readonly redirects: RedirectPolicy
+  readonly resilience: ResilienceConfig
   readonly metadata: Metadata
 }
 
@@ -212,6 +237,14 @@ export interface LimitsConfig {
   readonly body: number
 }
 
+/** Milliseconds. */
+export interface ShutdownConfig {
+  /** From the first sign of closing until requests are refused. Default 0. */
+  readonly delay: number
+  /** Then until everything is cut. Default 10 s. */
+  readonly timeout: number
+}
+
 /** One step of a path rewrite. */
 export type RewriteStep =
   | { readonly kind: 'stripPrefix', readonly prefix: string }
@@ -220,6 +253,14 @@ export type RewriteStep =
   | { readonly kind: 'regex', readonly pattern: RegExp, readonly replacement: string }
   | { readonly kind: 'template', readonly template: string }
   | { readonly kind: 'query', readonly set: Readonly<Record<string, string>>, readonly remove: readonly string[] }
+
+/** `retry` of a route: only what it says, false for off. `retryOver` of lib/options puts it over what the backend says. */
+export interface RetryOverrides extends Partial<Omit<RetryConfig, 'backoff' | 'idempotencyKey' | 'budget' | 'hedge'>> {
+  readonly backoff?: Partial<RetryConfig['backoff']>
+  readonly idempotencyKey?: string | false
+  readonly budget?: Partial<RetryBudgetConfig> | false
+  readonly hedge?: NonNullable<RetryConfig['hedge']> | false
+}
 
 /** `proxy` of a route: where its requests go and what is changed on the way. */
 export interface ProxyConfig {
@@ -231,6 +272,10 @@ export interface ProxyConfig {
   readonly redirects: RedirectPolicy | undefined
   readonly host: string | undefined
   readonly bodyLimit: number | undefined
+  /** false: the circuits are neither asked nor told; undefined: what the backend says. A fallback of undefined is none. */
+  readonly circuitBreaker: false | { readonly fallback: Fallback | undefined } | undefined
+  /** false: off; undefined: what the backend says. */
+  readonly retry: RetryOverrides | false | undefined
   readonly modifyRequest: ModifyRequest | undefined
   readonly modifyResponse: ModifyResponse | undefined
   readonly errorHandler: ProxyErrorHandler | undefined
@@ -281,6 +326,9 @@ export interface GatewayConfig {
   readonly via: ViaConfig | undefined
   /** Header that carries Fastify's `request.id` to the backend; undefined: none. */
   readonly requestIdHeader: string | undefined
+  /** Header that carries the milliseconds left of a call to the backend, lower case; undefined: none. */
+  readonly deadlineHeader: string | undefined
+  readonly shutdown: ShutdownConfig
   readonly limits: LimitsConfig
   readonly routes: readonly RouteConfig[]
   /** Balancers the user registered, by name. */
@@ -298,6 +346,8 @@ export interface Attempt {
   /** The part of a composite that it was made for. */
   readonly part: string | undefined
   readonly startedAt: number
+  /** Whether the request had begun to leave. */
+  sent: boolean
   outcome: Outcome | undefined
   status: number | undefined
   /** Milliseconds to the answer's headers, or to the failure. */
@@ -316,6 +366,9 @@ export interface RequestRecord {
   readonly startedAt: number
   /** Name of the backend of the last call. Writer: plugins/routes.ts */
   backend: string | undefined
+  /** Calls that may be tried again, and how often some were. Writer: plugins/retry.ts */
+  calls: number
+  retries: number
   /** One entry a try, in order. Writer: plugins/forward.ts */
   readonly attempts: Attempt[]
   /** True once the client has gone away before its answer was complete. Writer: lib/forward/exchange.ts and lib/record.ts */
@@ -358,6 +411,18 @@ export interface Call {
   readonly deadline: number
   /** Target to use, set by the choosing layer or by a redirect that names a host. Writer: plugins/backends.ts, plugins/redirects.ts */
   target: Target | undefined
+  /** Targets that have been tried for this call already. Writer: plugins/retry.ts */
+  tried: readonly Target[] | undefined
+  /** Longest time to the head of the answer of this one try, ms; 0: only the timeouts hold. Writer: plugins/retry.ts */
+  patience: number
+  /** Its place among the calls of the backend. Writer: plugins/concurrency.ts */
+  slot: Slot | undefined
+  /** What the target's breaker let it in by. Writer: plugins/circuit-breaker.ts */
+  ticket: Ticket | undefined
+  /** The attempt that runs for it. Writer: plugins/forward.ts */
+  running: Cancelable | undefined
+  /** What became of it. Writer: plugins/forward.ts */
+  attempt: Attempt | undefined
   /** Whose call it is when it is not the client's answer by itself: a part of a composite. */
   readonly owner: CallOwner | undefined
 }
@@ -372,8 +437,11 @@ export interface CallOwner {
   readonly name: string
   /** Why the calls are no longer wanted; undefined while they are. */
   readonly cancelled: Error | undefined
+  /** An attempt has begun. */
   started (attempt: Cancelable): void
-  ended (attempt: Cancelable): void
+  /** Something that is no attempt goes on for it: a wait. */
+  holds (work: Cancelable): void
+  ended (work: Cancelable): void
 }
 
 /** What a call came back with. */
@@ -386,7 +454,8 @@ export interface Answer {
   readonly plain: boolean
   /** Whole body when it arrived with the headers, a stream when it is still coming, null when there is none. */
   body: Buffer | NodeJS.ReadableStream | null
-  readonly target: Target
+  /** undefined: no backend gave it. */
+  readonly target: Target | undefined
   /** The body as a stream, whether or not it is complete. */
   stream (): NodeJS.ReadableStream
   /** The whole body, of at most `limit` bytes; more is a PartTooLargeError and closes the connection. `done` is called once. */

@@ -7,13 +7,16 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createBalancer } from '../lib/balancing/index.ts'
-import { BalancerError, ConnectionLimitError, NoTargetError } from '../lib/errors.ts'
+import { BalancerError, ConnectionLimitError, NoTargetError, circuitOpen } from '../lib/errors.ts'
+import { isPanic } from '../lib/health/index.ts'
 import { createRegistry } from '../lib/registry.ts'
 import { createLookup } from '../lib/routes/lookup.ts'
 import { createSettings } from '../lib/routes/settings.ts'
 import type { BackendView, Registry } from '../lib/registry.ts'
 import type { Lookup } from '../lib/routes/lookup.ts'
-import type { Backend, Balancer, Call, Gate, Layer, Target } from '../lib/types.ts'
+import type { FindSettings } from '../lib/routes/settings.ts'
+import type { PanicConfig } from '../lib/resilience/types.ts'
+import type { Backend, Balancer, Call, Gate, Layer, Refusal, Target } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
@@ -23,6 +26,8 @@ declare module './core.ts' {
     registry: Registry
     /** Sees to it that a plan's backend and settings are those of now. Owner: plugins/backends.ts */
     lookup: Lookup
+    /** What holds for calls of a route towards a backend. Owner: plugins/backends.ts */
+    findSettings: FindSettings
   }
 }
 
@@ -59,9 +64,9 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
 
   const layer: Layer = next => function chooseTarget (call) {
     try {
-      if (call.target === undefined) call.target = choose(call.backend, call, gates)
+      if (call.target === undefined) call.target = choose(call, gates)
       // a redirect has named it; its limits hold all the same
-      else if (refusal(call.target, call.backend, gates) !== undefined) throw refuse(call.backend, gates)
+      else if (isRefused(call.target, call, gates)) throw refuse(call, gates)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -71,37 +76,62 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
   reverseproxy.registry = registry
   reverseproxy.backends = registry.api
   // policies are another room's, and first asked for with the first request
-  reverseproxy.lookup = createLookup({ config, registry, findSettings: createSettings(config, (proxy, backend) => reverseproxy.policies(proxy, backend)) })
+  reverseproxy.findSettings = createSettings(config, (proxy, backend) => reverseproxy.policies(proxy, backend))
+  reverseproxy.lookup = createLookup({ config, registry, findSettings: reverseproxy.findSettings })
   reverseproxy.layer('choose', layer)
   fastify.addHook('onClose', function closePools () {
     return registry.close()
   })
 }
 
-/** @throws NoTargetError, ConnectionLimitError (503), BalancerError (500) */
-function choose (backend: Backend, call: Call, gates: readonly Gate[]): Target {
-  const { usable } = backend
+/** @throws NoTargetError, ConnectionLimitError, CircuitOpenError (503), BalancerError (500) */
+function choose (call: Call, gates: readonly Gate[]): Target {
+  const { backend } = call
+  const { usable, config: { resilience: { panic } } } = backend
   if (usable.length === 0) throw new NoTargetError({ cause: new Error(`backend ${backend.name} has no active target`) })
   const first = usable.length === 1 ? usable[0]! : pick(backend, usable, call)
-  if (refusal(first, backend, gates) === undefined) return first
-  const admitted = usable.filter(target => refusal(target, backend, gates) === undefined)
-  if (admitted.length > 0) return admitted.length === 1 ? admitted[0]! : pick(backend, admitted, call)
-  throw refuse(backend, gates)
+  if (refusal(first, call, gates) === undefined && panic?.mode !== '503') return first
+  const candidates = findCandidates(usable, call, gates, panic)
+  if (candidates.length === 0) throw refuse(call, gates)
+  return candidates.length === 1 ? candidates[0]! : candidates.includes(first) && candidates.length === usable.length ? first : pick(backend, candidates, call)
 }
 
-function refusal (target: Target, backend: Backend, gates: readonly Gate[]): string | undefined {
+/** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
+function findCandidates (usable: readonly Target[], call: Call, gates: readonly Gate[], panic: PanicConfig | undefined): Target[] {
+  const reasons = usable.map(target => refusal(target, call, gates))
+  const sick = reasons.filter(isSick).length
+  const inPanic = panic !== undefined && isPanic(usable.length - sick, usable.length, panic)
+  if (inPanic && panic.mode === '503') return []
+  const admitted = usable.filter((_, index) => reasons[index] === undefined || (inPanic && isSick(reasons[index])))
+  return admitted.length > 0 ? admitted : usable.filter((_, index) => reasons[index] === 'warming' || reasons[index] === 'tried')
+}
+
+function isSick (reason: Refusal | undefined): boolean {
+  return reason === 'unhealthy' || reason === 'ejected'
+}
+
+/** Wishes come last: what may not be used at all is not tried again either. */
+function refusal (target: Target, call: Call, gates: readonly Gate[]): Refusal | undefined {
   if (target.inflight >= target.maxConnections) return 'limit'
   for (const gate of gates) {
-    const reason = gate(target, backend)
+    const reason = gate(target, call.backend, call)
     if (reason !== undefined) return reason
   }
-  return undefined
+  return call.tried?.includes(target) === true ? 'tried' : undefined
 }
 
-function refuse (backend: Backend, gates: readonly Gate[]): Error {
-  const reasons = backend.usable.map(target => `${target.id}: ${refusal(target, backend, gates) ?? 'free again'}`)
-  const cause = new Error(`backend ${backend.name}: ${reasons.join(', ')}`)
-  return reasons.every(reason => reason.endsWith(': limit')) ? new ConnectionLimitError({ cause }) : new NoTargetError({ cause })
+/** A target that was named is used whatever may be wished. */
+function isRefused (target: Target, call: Call, gates: readonly Gate[]): boolean {
+  const reason = refusal(target, call, gates)
+  return reason !== undefined && reason !== 'warming' && reason !== 'tried'
+}
+
+function refuse (call: Call, gates: readonly Gate[]): Error {
+  const { backend } = call
+  const reasons = backend.usable.map(target => refusal(target, call, gates))
+  const cause = new Error(`backend ${backend.name}: ${backend.usable.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
+  if (reasons.includes('circuit-open')) return circuitOpen(Math.min(...backend.usable.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
+  return reasons.every(reason => reason === 'limit') ? new ConnectionLimitError({ cause }) : new NoTargetError({ cause })
 }
 
 function pick (backend: Backend, targets: readonly Target[], call: Call): Target {

@@ -8,15 +8,17 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { createDeadlines, systemClock } from '../lib/deadlines.ts'
 import type { Clock, Deadlines } from '../lib/deadlines.ts'
-import type { Call, Gate, GatewayConfig, Layer, RequestRecord, Send } from '../lib/types.ts'
+import type { Call, Gate, GatewayConfig, Layer, Observer, RequestRecord, Send } from '../lib/types.ts'
 
 /** The way of a call, outermost first. A room fills the place that bears its concern's name. */
 const ORDER = [
+  'fallback',   // what answers instead when the circuits are open
   'headers',    // what goes out: once per call, however many attempts
   'redirects',  // a followed redirect is a new call to a chosen target
-  'retry',      // (resilience)
+  'retry',      // from here on: once per attempt
+  'limit',      // a place among the calls of the backend
   'choose',     // which target
-  'breaker'     // (resilience) one per target
+  'breaker'     // one per target
 ] as const
 
 export type LayerName = typeof ORDER[number]
@@ -28,6 +30,8 @@ export interface ReverseProxy {
   readonly deadlines: Deadlines
   /** Conditions on targets, asked at every choice; rooms push theirs at boot. */
   readonly gates: Gate[]
+  /** Told the outcome of every attempt; rooms push theirs at boot. */
+  readonly observers: Observer[]
   /** Puts a layer in its place; each place can be filled once. */
   layer (name: LayerName, layer: Layer): void
   /** True from the moment `app.close()` was called. Owner: plugins/shutdown.ts */
@@ -65,6 +69,7 @@ const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, opti
     clock,
     deadlines,
     gates: [],
+    observers: [],
     layer (name: LayerName, layer: Layer) {
       if (layers.has(name)) throw new Error(`the place of the layer "${name}" is taken`)
       layers.set(name, layer)

@@ -19,7 +19,7 @@ import { answerContinueLazily } from '../lib/forward/expect.ts'
 import { asReadable, openBody, RequestBody, worthWaiting } from '../lib/forward/request-body.ts'
 import { joinPath } from '../lib/rewrite/index.ts'
 import type { Pools } from '../lib/pools.ts'
-import type { Answer, Attempt, Call, Target } from '../lib/types.ts'
+import type { Answer, Attempt, Call, RawHeaders, Target } from '../lib/types.ts'
 
 const kExchange = Symbol('reverseproxy.exchange')
 
@@ -41,11 +41,15 @@ interface Handed { [kExchange]?: Exchange }
 
 const forward: FastifyPluginAsync = async function forward (fastify) {
   const { reverseproxy } = fastify
-  const { clock, deadlines, registry: { pools } } = reverseproxy
+  const { clock, config, deadlines, observers, registry: { pools } } = reverseproxy
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onDone: settle, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
+  const tools = { deadlines, now: () => clock.now(), onOutcome: tell, onDone: settle, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
+
+  function tell ({ attempt, call, target }: Exchange): void {
+    for (const observer of observers) observer(attempt, call, target)
+  }
 
   const hooks: FastifyReplyFromHooks = {
     getUpstream: () => PLACEHOLDER,
@@ -66,7 +70,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       return
     }
     exchange.onAnswer = callback as unknown as NonNullable<Exchange['onAnswer']>
-    dispatch(exchange, pools)
+    dispatch(exchange, pools, config.deadlineHeader)
   }
 
   function start (call: Call, target: Target, resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
@@ -81,7 +85,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       reject(new TimeoutError())
       return
     }
-    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, outcome: undefined, status: undefined, duration: undefined }
+    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, sent: false, outcome: undefined, status: undefined, duration: undefined }
     const streams = call.body.kind === 'sized' || call.body.kind === 'chunked'
     const exchange = new Exchange(call, target, attempt, remaining, streams, tools)
     exchange.resolve = resolve
@@ -91,6 +95,8 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       reject(new AbortedError())
       return
     }
+    call.running = exchange
+    call.attempt = attempt
     call.record.attempts.push(attempt)
     owner?.started(exchange)
     target.inflight++
@@ -123,17 +129,18 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   prepareServer(fastify)
 }
 
-function dispatch (exchange: Exchange, pools: Pools): void {
+function dispatch (exchange: Exchange, pools: Pools, deadlineHeader: string | undefined): void {
   const { call, target } = exchange
   const { request, timeouts } = call
   const opened = openBody(call.body, request, call.settings.bodyLimit)
   const body = call.backend.config.http2 && opened instanceof RequestBody ? asReadable(opened) : opened
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
+  const headers = deadlineHeader === undefined || exchange.remaining === Infinity ? call.headers : withHeader(call.headers, deadlineHeader, String(Math.max(1, Math.floor(exchange.remaining))))
   pools.open(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),
     method: call.method as 'GET',
     // undici writes the length of a Buffer by itself
-    headers: sized ? [...call.headers, 'content-length', String((call.body as { length: number }).length)] : call.headers,
+    headers: sized ? [...headers, 'content-length', String((call.body as { length: number }).length)] : headers,
     body: body as Buffer | null,
     // undici's own timers are a second coarse; they serve where only undici knows when the request is through
     headersTimeout: exchange.streams ? timeouts.headers : 0,
@@ -141,8 +148,17 @@ function dispatch (exchange: Exchange, pools: Pools): void {
   }, exchange)
 }
 
+/** In place of what the client may have sent under that name. */
+function withHeader (headers: RawHeaders, name: string, value: string): RawHeaders {
+  const others: RawHeaders = []
+  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() !== name) others.push(headers[i]!, headers[i + 1]!)
+  others.push(name, value)
+  return others
+}
+
 function settle (exchange: Exchange): void {
   exchange.call.owner?.ended(exchange)
+  exchange.call.slot?.free()
   release(exchange.target)
 }
 

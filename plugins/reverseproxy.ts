@@ -6,11 +6,15 @@ import type { FastifyPluginAsync } from 'fastify'
 import { parseOptions } from '../lib/options/index.ts'
 import { checkServer } from '../lib/server-options.ts'
 import backends from './backends.ts'
+import circuitBreaker from './circuit-breaker.ts'
 import composite from './composite.ts'
+import concurrency from './concurrency.ts'
 import core from './core.ts'
 import forward from './forward.ts'
 import headers from './headers.ts'
+import health from './health.ts'
 import redirects from './redirects.ts'
+import retry from './retry.ts'
 import routes from './routes.ts'
 import shutdown from './shutdown.ts'
 import type { GatewayOptions } from '../lib/options/index.ts'
@@ -27,6 +31,10 @@ const reverseproxy: FastifyPluginAsync<GatewayOptions> = async function reversep
   await fastify.register(forward)
   await fastify.register(headers)
   await fastify.register(redirects)
+  await fastify.register(retry)
+  await fastify.register(concurrency)
+  await fastify.register(circuitBreaker)
+  await fastify.register(health)
   await fastify.register(composite)
   await fastify.register(routes)
   await fastify.register(shutdown)

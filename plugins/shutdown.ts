@@ -1,36 +1,112 @@
 /**
  * The end without losses. Stage: preClose. Writes: `reverseproxy.closing`.
  *
- * Fastify closes idle connections once, when closing begins. Those of requests that still run would stay open until
- * their keep-alive time is over, and the server with them: their answers say `Connection: close`, and those
- * whose headers were out before are closed when they fall idle.
+ * First the gateway says that it is on its way down, and still takes requests for `shutdown.delay`: load balancers have
+ * time to notice, and connections end with their answers (`Connection: close`). Then no new connections; what runs may
+ * finish within `shutdown.timeout`; what is left then is cut.
+ *
+ * Connections fall idle with their last answer, and are closed then. Two things Node would do are kept from it: a connection
+ * that never carried a request would stay open, and one whose answer a slow reader has yet to take in full would be closed.
  */
 import fp from 'fastify-plugin'
-import type { FastifyPluginAsync } from 'fastify'
+import { constants } from 'node:http2'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Server } from 'node:http'
 import type { ServerHttp2Session } from 'node:http2'
+import type { Socket } from 'node:net'
 
-/** How often connections that have become idle are looked for, ms. */
-const SWEEP = 50
+declare module './core.ts' {
+  interface ReverseProxy {
+    /**
+     * `app.close()` with the whole of `shutdown.delay` before it, also where Fastify's own `return503OnClosing` is on (it answers
+     * 503 from the moment `app.close()` is called; `serverOptions` switch it off, and then `app.close()` does all of it).
+     */
+    shutdown (): Promise<void>
+  }
+}
+
+/** How long a connection may be idle while the gateway closes, ms: time for a request that is on its way already. */
+const IDLE_TIME = 50
+
+/** What servers have in part only: HTTP/2 ones lack the one, older versions of Node the other. */
+type AnyServer = Partial<Pick<Server, 'closeIdleConnections' | 'keepAliveTimeout'> & { keepAliveTimeoutBuffer: number }>
 
 const shutdown: FastifyPluginAsync = async function shutdown (fastify) {
   const { reverseproxy } = fastify
+  const { clock, config: { shutdown: { delay, timeout } } } = reverseproxy
+  let announced: Promise<void> | undefined
+  let ending = false
+
+  /** Every connection, and the bytes read from it before it could carry a request. */
+  const connections = new Map<Socket, number>()
+  function track (socket: Socket): void {
+    connections.set(socket, socket.bytesRead)
+    socket.once('close', forget)
+  }
+  function forget (this: Socket): void {
+    connections.delete(this)
+  }
+  fastify.server.on('connection', track).on('secureConnection', track)
 
   const sessions = new Set<ServerHttp2Session>()
   fastify.server.on('session', (session: ServerHttp2Session) => {
     sessions.add(session)
     session.once('close', () => sessions.delete(session))
+    // its connection was accepted at the last moment
+    if (ending) session.close()
+  })
+
+  /** Says that the end is near, and waits until everyone has had the time to hear it. */
+  function announce (): Promise<void> {
+    reverseproxy.closing = true
+    announced ??= delay > 0 && fastify.server.listening ? new Promise(resolve => { clock.setTimeout(resolve, delay) }) : Promise.resolve()
+    return announced
+  }
+
+  // answers are told by who delivers them; errors may come from anywhere
+  fastify.addHook('onError', function sayClose (request: FastifyRequest, reply: FastifyReply, _error: Error, said: () => void) {
+    if (reverseproxy.closing && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    said()
   })
 
   fastify.addHook('preClose', async function beginClosing () {
-    reverseproxy.closing = true
+    await announce()
+    if (!fastify.server.listening) return
+    ending = true
     // GOAWAY: streams under way finish, new ones do not begin
     for (const session of sessions) session.close()
-    const server = fastify.server as Partial<Server>
-    if (server.listening !== true || server.closeIdleConnections === undefined) return
-    const sweep = setInterval(() => { server.closeIdleConnections?.() }, SWEEP).unref()
-    server.once?.('close', () => { clearInterval(sweep) })
+    closeWhenIdle(fastify.server as AnyServer, connections)
+    const end = clock.setTimeout(() => {
+      fastify.log.warn(`requests were still running ${timeout} ms after the gateway began to close: they are cut`)
+      // with no error it would look like a clean end
+      for (const session of sessions) session.destroy(new Error('the gateway has closed'), constants.NGHTTP2_CANCEL)
+      // theirs have a moment to say so
+      setImmediate(() => { for (const socket of connections.keys()) socket.destroy() })
+    }, timeout)
+    fastify.server.once('close', () => { clock.clearTimeout(end) })
   })
+
+  reverseproxy.shutdown = async () => {
+    await announce()
+    await fastify.close()
+  }
+}
+
+/** The server closes idle connections as it closes; those that fall idle later by their keep-alive time. */
+function closeWhenIdle (server: AnyServer, connections: ReadonlyMap<Socket, number>): void {
+  server.keepAliveTimeout = IDLE_TIME
+  server.keepAliveTimeoutBuffer = 0
+  // Node takes a connection without a byte for one whose request is just arriving
+  for (const [socket, before] of connections) if (socket.bytesRead === before) socket.destroy()
+  const { closeIdleConnections } = server
+  if (closeIdleConnections === undefined) return
+  // and an answer for sent when its socket has it, though a slow reader may not
+  server.closeIdleConnections = function closeThoseWithNothingLeft () {
+    const sending = [...connections.keys()].filter(({ writableLength }) => writableLength > 0)
+    for (const socket of sending) socket.destroy = () => socket
+    closeIdleConnections.call(server)
+    for (const socket of sending) delete (socket as Partial<Socket>).destroy
+  }
 }
 
 export default fp(shutdown, { name: 'reverseproxy-shutdown', fastify: '5.x', dependencies: ['reverseproxy-core'] })

@@ -10,7 +10,7 @@ import type { CurlAnswer } from './helper-readme.ts'
 
 const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0', REVIEWS_PORT: '0' }
 
-type Check = (t: Test, answer: CurlAnswer, again: () => Promise<CurlAnswer>) => void | Promise<void>
+type Check = (t: Test, answer: CurlAnswer, again: () => Promise<CurlAnswer>, url: string) => void | Promise<void>
 
 const served = ({ headers }: CurlAnswer) => headers['x-served-by']
 const json = ({ body }: CurlAnswer) => JSON.parse(body) as unknown
@@ -59,6 +59,14 @@ const CHECKS: Record<string, Check> = {
     })
     t.has(answer.headers, { 'x-composite-complete': 'false', 'cache-control': 'no-store' })
   },
+  "curl -X POST 'URL/_demo/orders/fail?seconds=8'": async (t, answer, _again, url) => {
+    t.has(json(answer), { brokenFor: 8 })
+    const statuses: number[] = []
+    for (let i = 0; i < 5; i++) statuses.push((await curl(`curl ${url}/api/orders`)).status)
+    t.same(statuses, [500, 500, 500, 503, 503], 'three failures open the circuit')
+  },
+  'curl URL/breakers': (t, answer) => { t.match((json(answer) as Array<{ backend: string }>).find(({ backend }) => backend === 'orders'), { state: /open/, stats: { opened: 1 } }) },
+  'curl URL/health': (t, answer) => { t.has(json(answer), [{ backend: 'users', healthy: true, check: { last: { ok: true, status: 200 } } }, { backend: 'users', healthy: true }, { backend: 'orders' }]) },
   "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.has(json(answer), { id: 3, name: 'Alan Turing' }) },
   'curl -i URL/api/cached/products': (t, answer) => {
     t.has(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
@@ -83,7 +91,7 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
     await t.test(line.replace(url, 'URL'), async (t) => {
       const answer = await curl(line)
       t.ok(answer.status < 300, `status ${answer.status}`)
-      await CHECKS[line.replace(url, 'URL')]?.(t, answer, async () => curl(line))
+      await CHECKS[line.replace(url, 'URL')]?.(t, answer, async () => curl(line), url)
     })
   }
   t.has(await curl(`curl ${url}/api/me`), { status: 401 }, 'without a user')

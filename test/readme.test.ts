@@ -337,6 +337,11 @@ for (const path of ['balancer', 'backends.*.balancer']) {
 }
 
 /** Where the options of each table of docs/options.md stand. */
+const under = (base: string, name: string) => base === '' ? name : `${base}.${name}`
+
+/** Where breakers and retries may be spoken of. */
+const RESILIENT = ['', 'backends.*', 'routes[].proxy', 'routes[].composite', 'routes[].composite.parts.*']
+
 const SECTIONS: Record<string, string[]> = {
   'The gateway': [''],
   'A backend': ['backends.*'],
@@ -346,11 +351,20 @@ const SECTIONS: Record<string, string[]> = {
   tls: ['tls', 'backends.*.tls'],
   timeout: ['timeout', 'backends.*.timeout', 'routes[].proxy.timeout', 'routes[].composite.parts.*.timeout'],
   redirects: ['redirects', 'backends.*.redirects', 'routes[].proxy.redirects', 'routes[].composite.redirects', 'routes[].composite.parts.*.redirects'],
+  circuitBreaker: RESILIENT.map(base => under(base, 'circuitBreaker')),
+  fallback: RESILIENT.map(base => under(base, 'circuitBreaker.fallback')),
+  retry: RESILIENT.map(base => under(base, 'retry')),
+  health: ['', 'backends.*', 'backends.*[]', 'backends.*.targets[]'].map(base => under(base, 'health')),
+  outlier: ['outlier', 'backends.*.outlier'],
+  slowStart: ['slowStart', 'backends.*.slowStart'],
+  panic: ['panic', 'backends.*.panic'],
+  concurrency: ['concurrency', 'backends.*.concurrency'],
   headers: ['headers', 'backends.*.headers', 'routes[].proxy.headers'],
   'Header changes': ['headers', 'backends.*.headers', 'routes[].proxy.headers', 'routes[].composite.headers'].flatMap(path => [`${path}.request`, `${path}.response`]),
   forwarded: ['headers.forwarded'],
   via: ['headers.via'],
   limits: ['limits'],
+  shutdown: ['shutdown'],
   'A route': ['routes[]'],
   Conditions: ['routes[].headers.*', 'routes[].headers.*.not', 'routes[].query.*', 'routes[].query.*.not', 'routes[].host', 'routes[].host[]'],
   proxy: ['routes[].proxy'],
@@ -366,8 +380,6 @@ const SECTIONS: Record<string, string[]> = {
 
 const documented = reference.tables.flatMap(({ heading, rows }) =>
   rows.slice(1).flatMap(([names = '', initial = '']) => codeIn(names).map(name => ({ heading, name, initial: codeIn(initial)[0] }))))
-
-const under = (base: string, name: string) => base === '' ? name : `${base}.${name}`
 
 t.test('every documented option is one, and has the documented default', async (t) => {
   t.same(reference.tables.map(({ heading }) => heading), Object.keys(SECTIONS), 'each table has its place')
@@ -423,7 +435,13 @@ t.test('links lead somewhere', async (t) => {
     const anchors = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading!))
     for (const [, link = ''] of prose.matchAll(/\]\(([^)]+)\)/g)) {
       if (link.startsWith('#')) t.ok(anchors.includes(link.slice(1)), link)
-      else t.ok(existsSync(join(ROOT, folder, link)), link)
+      else {
+        const [file = '', anchor] = link.split('#')
+        t.ok(existsSync(join(ROOT, folder, file)), link)
+        if (anchor === undefined) continue
+        const there = [...(await readFile(join(ROOT, folder, file), 'utf8')).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading!))
+        t.ok(there.includes(anchor), link)
+      }
     }
   }
 })

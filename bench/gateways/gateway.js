@@ -1,6 +1,7 @@
 /**
  * The gateway with what a production set-up turns on: balancing over three targets, header policy both ways, forwarded
- * headers, Via, request id, a deadline. `routes: n` gives n routes with a backend of one target each.
+ * headers, Via, request id, a deadline, circuit breakers. `routes: n` gives n routes with a backend of one target each.
+ * `resilience`: false switches the breakers off, true adds retries, checks and outlier detection.
  */
 import Fastify from 'fastify'
 import reverseproxy, { serverOptions } from '../../dist/index.js'
@@ -12,11 +13,17 @@ const common = {
   pool: { connections: pool.connections, keepAliveTimeout: pool.keepAliveTimeout },
   timeout: '30s'
 }
+const resilience = {
+  undefined: {},
+  false: { circuitBreaker: false },
+  true: { retry: { attempts: 3 }, health: { path: '/small', interval: '1s' }, outlier: { consecutive: 5, failureRate: 50 } }
+}[String(options.resilience)]
 const names = Array.from({ length: options.routes ?? 1 }, (_, index) => `service-${index}`)
 const targetsOf = index => options.routes === undefined ? options.targets : [options.targets[index % options.targets.length]]
 
 const app = Fastify({ ...serverOptions, logger: false })
 await app.register(reverseproxy, {
+  ...resilience,
   backends: Object.fromEntries(names.map((name, index) => [name, { ...common, targets: targetsOf(index) }])),
   headers: {
     request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] },

@@ -56,6 +56,12 @@ export function createPartCall (plan: PartPlan, owner: CallOwner, scope: CallSco
     timeouts,
     deadline: timeouts.total > 0 ? Math.min(context.deadline, now() + timeouts.total) : context.deadline,
     target: undefined,
+    tried: undefined,
+    patience: 0,
+    slot: undefined,
+    ticket: undefined,
+    running: undefined,
+    attempt: undefined,
     owner
   }
 }

@@ -68,7 +68,8 @@ function batches (values: readonly Json[], size: number): Json[] {
 /** One call of many: it can be ended without the others, and with all of them. */
 class ItemOwner implements CallOwner {
   #cancelled: Error | undefined = undefined
-  #running: Cancelable | undefined = undefined
+  /** More than one where a try is hedged. */
+  readonly #running = new Set<Cancelable>()
 
   constructor (readonly part: Part) {}
 
@@ -81,17 +82,23 @@ class ItemOwner implements CallOwner {
   }
 
   started (attempt: Cancelable): void {
-    this.#running = attempt
+    this.#running.add(attempt)
     this.part.started(attempt)
   }
 
-  ended (attempt: Cancelable): void {
-    this.part.ended(attempt)
+  holds (work: Cancelable): void {
+    this.#running.add(work)
+    this.part.holds(work)
+  }
+
+  ended (work: Cancelable): void {
+    this.#running.delete(work)
+    this.part.ended(work)
   }
 
   cancel (reason: Error): void {
     this.#cancelled = reason
-    this.#running?.cancel(reason)
+    for (const work of [...this.#running]) work.cancel(reason)
   }
 }
 

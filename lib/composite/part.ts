@@ -39,8 +39,12 @@ export class Part implements CallOwner {
     this.#running.push(attempt)
   }
 
-  ended (attempt: Cancelable): void {
-    const index = this.#running.indexOf(attempt)
+  holds (work: Cancelable): void {
+    this.#running.push(work)
+  }
+
+  ended (work: Cancelable): void {
+    const index = this.#running.indexOf(work)
     if (index >= 0) this.#running.splice(index, 1)
   }
 

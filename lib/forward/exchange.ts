@@ -14,7 +14,7 @@ import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
 import { fixEncoding } from '../headers/response.ts'
 import { isEmpty } from '../is-empty.ts'
 import { AnswerBody } from './answer-body.ts'
-import { unwatch } from './connection.ts'
+import { isGone, unwatch } from './connection.ts'
 import { passEarlyHints, passTrailers } from './side-messages.ts'
 import type { Watcher } from './connection.ts'
 import type { Deadlines, Expirable } from '../deadlines.ts'
@@ -27,6 +27,8 @@ const DISCARD_TIME = 1_000
 export interface ExchangeTools {
   readonly deadlines: Deadlines
   now (): number
+  /** Called once, when the attempt's outcome is known: at the answer's headers, or at the failure before them. */
+  onOutcome (exchange: Exchange): void
   /** Called once, when nothing of the exchange is left: the target's slot is free again. */
   onDone (exchange: Exchange): void
   /** The parser of a connection can no longer be trusted; undici does not say which one it was. */
@@ -79,9 +81,9 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
 
   /** Begins to wait for a connection: for at most the time that connecting and answering may take together. */
   begin (): void {
-    const { connect, headers } = this.call.timeouts
-    const patience = connect > 0 && headers > 0 ? connect + headers : Infinity
-    const limit = Math.min(patience, coarse(this.remaining))
+    const { timeouts: { connect, headers }, patience } = this.call
+    const longest = connect > 0 && headers > 0 ? connect + headers : Infinity
+    const limit = Math.min(longest, coarse(this.remaining), patience > 0 ? patience : Infinity)
     if (limit !== Infinity) this.tools.deadlines.arm(this, limit)
   }
 
@@ -92,8 +94,12 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     if (this.#failure !== undefined) throw this.#failure
     this.#controller = controller
     this.#phase = 'sent'
+    this.attempt.sent = true
     // undici keeps the clock while a stream is sent: it knows when the upload is through
-    this.#arm(this.streams ? 0 : this.call.timeouts.headers)
+    const { timeouts: { headers }, patience } = this.call
+    // one try's own limit began with the connecting
+    if (patience > 0) this.#arm(Math.max(1, Math.min(headers > 0 && !this.streams ? headers : Infinity, patience - (this.tools.now() - this.attempt.startedAt))))
+    else this.#arm(this.streams ? 0 : headers)
   }
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
@@ -113,6 +119,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     this.attempt.status = status
     this.attempt.outcome = outcomeOfStatus(status)
     this.attempt.duration = this.tools.now() - this.attempt.startedAt
+    this.tools.onOutcome(this)
     // Event streams end by silence or by a peer, never by the clock; a part that is one never ends at all.
     if (this.call.owner === undefined && isEventStream(headers['content-type'])) this.remaining = Infinity
     this.#arm(this.call.timeouts.idle)
@@ -150,6 +157,8 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
       this.#end()
       return
     }
+    // over HTTP/2 the request's body ends before the stream that it came on
+    if (this.#failure === undefined && error instanceof AbortedError && isGone(this.call.request)) (this.call.record as { aborted: boolean }).aborted = true
     this.#fail(translateError(this.#failure ?? error, this.#phase !== 'waiting'))
   }
 
@@ -216,6 +225,8 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     this.#discarding = true
     this.#chunks = []
     if (this.#phase === 'done') return
+    // it is no call any more: the next try, or whoever is redirected, must not wait for what nobody reads
+    this.call.slot?.free()
     this.tools.deadlines.arm(this, DISCARD_TIME)
     this.#controller?.resume()
   }
@@ -290,6 +301,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     // what was answered and then not wanted was answered all the same
     if (!this.#discarding) this.attempt.outcome = outcomeOfError(error)
     this.attempt.duration ??= this.tools.now() - this.attempt.startedAt
+    if (this.status === 0) this.tools.onOutcome(this)
     this.#finish()
     // without effect once the answer's headers have settled the promise
     this.reject(error)

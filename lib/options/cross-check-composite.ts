@@ -8,12 +8,13 @@ import { compositeProblems } from '../composite/check.ts'
 import type { OptionProblem } from '../errors.ts'
 import { isRecord } from './copy.ts'
 import type { Known } from './cross-check.ts'
+import { crossCheckRouteResilience } from './cross-check-resilience.ts'
 import type { Walk } from './check.ts'
 import { BUILT_IN_STRATEGIES, DEFAULTS } from './defaults.ts'
 import { entriesOf, requireName, reportTwins } from './names.ts'
-import { at } from './paths.ts'
+import { at, isWithin } from './paths.ts'
 import { resolveComposite, strategyOf } from './resolve-composite.ts'
-import { RULES } from './rules.ts'
+import { isDuration, RULES } from './rules.ts'
 import type { CompositeOptions } from './schema/composite.ts'
 import { byteCount, milliseconds } from './units.ts'
 
@@ -28,8 +29,9 @@ export function crossCheckComposite (composite: unknown, path: string, routePath
   const names = Array.isArray(backends) ? backends.filter(name => typeof name === 'string') : entriesOf(parts).map(([name]) => name)
   if (Array.isArray(backends)) checkBackends(backends, at(path, 'backends'), known, problems)
   for (const [name, part] of entriesOf(parts)) {
-    if (isRecord(part)) checkPart(part, { name, path: at(at(path, 'parts'), name), composite, names, known, problems })
+    if (isRecord(part)) checkPart(part, { name, path: at(at(path, 'parts'), name), composite, names, known, walk })
   }
+  crossCheckRouteResilience(composite, path, undefined, known, walk)
   checkStrategy(composite, path, known, problems)
   if (isRecord(composite['headers'])) checkHeaders(composite['headers'], at(path, 'headers'), names, problems)
   if (isSize(composite['maxPartBytes'])) checkMaxBytes(composite['maxPartBytes'], at(path, 'maxPartBytes'), composite, problems)
@@ -50,10 +52,6 @@ export function crossCheckStrategies (strategies: unknown, path: string, problem
   }
 }
 
-function isWithin (inner: string, path: string): boolean {
-  return inner === path || inner.startsWith(`${path}.`) || inner.startsWith(`${path}[`)
-}
-
 function checkBackends (backends: readonly unknown[], path: string, known: Known, problems: OptionProblem[]): void {
   backends.forEach((name, index) => {
     if (typeof name !== 'string') return
@@ -72,17 +70,19 @@ interface PartScene {
   /** Of all parts. */
   readonly names: readonly string[]
   readonly known: Known
-  readonly problems: OptionProblem[]
+  readonly walk: Walk
 }
 
 function checkPart (part: Options, scene: PartScene): void {
-  const { path, composite, known, problems } = scene
+  const { path, composite, known, walk } = scene
+  const { problems } = walk
   const { backend, maxBytes } = part
   if (known.backends !== undefined) {
     if (typeof backend === 'string') requireName(backend, at(path, 'backend'), 'backend', known.backends, problems)
-    else if (backend === undefined && !known.hasDefault) problems.push({ path: at(path, 'backend'), rule: 'is required, as there is no defaultBackend' })
+    else if (backend === undefined && known.defaultBackend === undefined) problems.push({ path: at(path, 'backend'), rule: 'is required, as there is no defaultBackend' })
   }
   if (Array.isArray(part['needs'])) checkNeeds(part['needs'], scene)
+  crossCheckRouteResilience(part, path, backend ?? known.defaultBackend, known, walk)
   checkTimes(part['timeout'], at(path, 'timeout'), composite['timeout'], problems)
   if (isSize(maxBytes)) checkMaxBytes(maxBytes, at(path, 'maxBytes'), composite, problems)
   if (isRecord(part['headers'])) checkPartHeaders(part['headers'], at(path, 'headers'), problems)
@@ -93,7 +93,7 @@ function checkPart (part: Options, scene: PartScene): void {
   }
 }
 
-function checkNeeds (needs: readonly unknown[], { name, path, names, problems }: PartScene): void {
+function checkNeeds (needs: readonly unknown[], { name, path, names, walk: { problems } }: PartScene): void {
   const base = at(path, 'needs')
   needs.forEach((need, index) => {
     if (need === name) problems.push({ path: at(base, index), rule: 'must not be the part itself', value: need })
@@ -183,10 +183,6 @@ function checkHeaders (headers: Options, path: string, names: readonly string[],
 
 function isBuiltIn (strategy: string): boolean {
   return BUILT_IN_STRATEGIES.some(name => name === strategy)
-}
-
-function isDuration (value: unknown): value is string | number {
-  return typeof value === 'number' || (typeof value === 'string' && RULES.duration(value) === undefined)
 }
 
 function isSize (value: unknown): value is string | number {

@@ -11,7 +11,8 @@ import { pathShape } from '../matching/path-shape.ts'
 import { check, type Walk } from './check.ts'
 import { isRecord } from './copy.ts'
 import { crossCheckComposite, crossCheckStrategies } from './cross-check-composite.ts'
-import { BUILT_IN_BALANCERS } from './defaults.ts'
+import { crossCheckResilience, crossCheckRouteResilience, crossCheckTargetHealth } from './cross-check-resilience.ts'
+import { BUILT_IN_BALANCERS, DEFAULTS } from './defaults.ts'
 import { entriesOf, namesOf, requireName, reportTwins } from './names.ts'
 import { at } from './paths.ts'
 import { hashKeySchema } from './schema/backend.ts'
@@ -25,8 +26,10 @@ export interface Known {
   readonly strategies: readonly string[]
   /** Names of backends; undefined: they cannot be told yet. */
   readonly backends: readonly string[] | undefined
-  /** Whether there is a default backend. */
-  readonly hasDefault: boolean
+  /** Name of the default backend; undefined: there is none. */
+  readonly defaultBackend: unknown
+  /** What the gateway says for all backends. */
+  readonly shared: Readonly<Record<string, unknown>>
 }
 
 /** The options of the whole gateway. */
@@ -35,26 +38,36 @@ export function crossCheckGateway (options: Record<string, unknown>, walk: Walk)
     balancers: namesOf(options['balancers']),
     strategies: namesOf(options['strategies']),
     backends: namesOf(options['backends']),
-    hasDefault: options['defaultBackend'] !== undefined
+    defaultBackend: options['defaultBackend'],
+    shared: options
   }
   crossCheckShared(options, '', known, walk)
-  for (const [name, backend] of entriesOf(options['backends'])) crossCheckBackend(backend, at('backends', name), known, walk)
+  crossCheckResilience(options, '', { above: {}, isBackend: false }, known, walk)
+  for (const [name, backend] of entriesOf(options['backends'])) crossCheckBackend(backend, at('backends', name), known, walk, name)
   if (typeof options['defaultBackend'] === 'string') requireName(options['defaultBackend'], 'defaultBackend', 'backend', known.backends ?? [], walk.problems)
   crossCheckStrategies(options['strategies'], 'strategies', walk.problems)
+  checkDeadlineHeader(options, walk.problems)
   const { routes } = options
   if (!Array.isArray(routes)) return
   routes.forEach((route: unknown, index) => { if (isRecord(route)) crossCheckRoute(route, at('routes', index), known, walk) })
   reportTwins(routes.map((route: unknown, index) => [isRecord(route) ? route['name'] : undefined, at(at('routes', index), 'name')]), 'must not be the name of two routes', walk.problems)
 }
 
-export function crossCheckBackend (backend: unknown, path: string, known: Known, walk: Walk): void {
+/** `name` undefined: it cannot be told. */
+export function crossCheckBackend (backend: unknown, path: string, known: Known, walk: Walk, name?: string): void {
   const targets: unknown = isRecord(backend) ? backend['targets'] : backend
   const base = isRecord(backend) ? at(path, 'targets') : path
   if (Array.isArray(targets)) {
     const urls = targets.map((target: unknown, index): [unknown, string] => isRecord(target) ? [normalUrl(target['url']), at(at(base, index), 'url')] : [normalUrl(target), at(base, index)])
     reportTwins(urls, 'must not be a target twice', walk.problems)
   }
-  if (isRecord(backend)) crossCheckShared(backend, path, known, walk)
+  const own = isRecord(backend) ? backend : {}
+  crossCheckShared(own, path, known, walk)
+  crossCheckResilience(own, path, { above: known.shared, isBackend: true, name }, known, walk)
+  if (!Array.isArray(targets)) return
+  targets.forEach((target: unknown, index) => {
+    if (isRecord(target)) crossCheckTargetHealth(target['health'], at(at(base, index), 'health'), own['health'], known.shared['health'], walk)
+  })
 }
 
 /** `proxy` of a route; `routePath` undefined: its parameters cannot be told. */
@@ -62,9 +75,10 @@ export function crossCheckProxy (proxy: unknown, path: string, routePath: string
   const backend: unknown = isRecord(proxy) ? proxy['backend'] : proxy
   if (known.backends !== undefined) {
     if (typeof backend === 'string') requireName(backend, isRecord(proxy) ? at(path, 'backend') : path, 'backend', known.backends, walk.problems)
-    else if (backend === undefined && !known.hasDefault) walk.problems.push({ path: at(path, 'backend'), rule: 'is required, as there is no defaultBackend' })
+    else if (backend === undefined && known.defaultBackend === undefined) walk.problems.push({ path: at(path, 'backend'), rule: 'is required, as there is no defaultBackend' })
   }
   if (!isRecord(proxy)) return
+  crossCheckRouteResilience(proxy, path, backend ?? known.defaultBackend, known, walk)
   const { rewrite } = proxy
   const base = at(path, 'rewrite')
   if (Array.isArray(rewrite)) rewrite.forEach((step: unknown, index) => { crossCheckRewrite(step, at(base, index), routePath, walk.problems) })
@@ -115,6 +129,14 @@ function crossCheckBalancer (balancer: unknown, path: string, known: Known, walk
   for (const [option, value] of entriesOf(balancer)) {
     if (option === 'type' || (option === 'key' && type === 'hash')) continue
     walk.problems.push({ path: at(path, option), rule: `is not an option of the balancer "${type}"`, value })
+  }
+}
+
+/** Two values under one name would be one too many. */
+function checkDeadlineHeader ({ deadlineHeader, headers }: Record<string, unknown>, problems: OptionProblem[]): void {
+  const { requestId = DEFAULTS.requestId } = isRecord(headers) ? headers : {}
+  if (typeof deadlineHeader === 'string' && typeof requestId === 'string' && deadlineHeader.toLowerCase() === requestId.toLowerCase()) {
+    problems.push({ path: 'deadlineHeader', rule: 'must not be the header of headers.requestId', value: deadlineHeader })
   }
 }
 

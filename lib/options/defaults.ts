@@ -2,6 +2,9 @@
  * Every default of the options in one place, as a user would write it: the schemas print them, the resolvers apply them.
  */
 
+/** Outcomes that are a target's fault. */
+export const FAILURES = ['server-error', 'connect-error', 'reset', 'timeout', 'bad-response'] as const
+
 export const DEFAULTS = {
   balancer: 'round-robin',
   host: 'upstream',
@@ -36,6 +39,34 @@ export const DEFAULTS = {
     methods: ['GET', 'HEAD'],
     part: { required: false, forEach: { concurrency: 8, max: 100, batch: false, key: 'id' } }
   },
+  circuitBreaker: {
+    failureThreshold: 5,
+    volumeThreshold: 10,
+    rollingWindow: '10s',
+    resetTimeout: '30s',
+    halfOpenTrials: 1,
+    outcomes: FAILURES,
+    fallback: { statusCode: 200 }
+  },
+  /** What an object has that does not say otherwise. */
+  retry: {
+    attempts: 2,
+    methods: ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'],
+    statuses: [502, 503, 504],
+    outcomes: ['connect-error', 'reset', 'timeout', 'bad-response'],
+    backoff: { initial: '25ms', max: '250ms', factor: 2 },
+    maxRetryAfter: '5s',
+    replayLimit: '64kb',
+    idempotencyKey: 'idempotency-key',
+    budget: { ratio: 0.2, min: 3, window: '10s' },
+    hedge: false
+  },
+  health: { method: 'GET', interval: '10s', jitter: 0.1, timeout: '2s', expectedStatus: '2xx', rise: 2, fall: 3, initial: 'healthy', skipIfRecent: false },
+  outlier: { consecutive: 5, minVolume: 20, window: '30s', baseEjection: '30s', maxEjection: '5m', maxEjectedPercent: 50, outcomes: FAILURES },
+  slowStart: { initial: 0.1 },
+  panic: { threshold: 50, mode: 'all' },
+  concurrency: { queue: 0, queueTimeout: '1s' },
+  shutdown: { delay: 0, timeout: '10s' },
   server: { host: '127.0.0.1', port: 8080, trustProxy: false, http2: false, logLevel: 'info' }
 } as const
 

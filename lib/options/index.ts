@@ -6,15 +6,19 @@
  */
 import { OptionsError, type OptionProblem } from '../errors.ts'
 import type { CompositeConfig } from '../composite/types.ts'
+import type { HealthConfig } from '../resilience/types.ts'
 import type { BackendConfig, BalancerFactory, ProxyConfig, TargetConfig } from '../types.ts'
 import type { Rules } from './branches.ts'
 import { check, type Walk } from './check.ts'
 import { copy, deepFreeze, isRecord } from './copy.ts'
 import { crossCheckBackend, crossCheckGateway, crossCheckProxy, type Known } from './cross-check.ts'
+import { crossCheckTargetHealth } from './cross-check-resilience.ts'
 import { crossCheckComposite } from './cross-check-composite.ts'
+import { at } from './paths.ts'
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveTarget, resolveTargetPatch, type BackendDefaults } from './resolve-backend.ts'
 import { resolveComposite } from './resolve-composite.ts'
 import { resolveGateway, type ParsedOptions } from './resolve-gateway.ts'
+import { resolveTargetHealth, retryOver } from './resolve-resilience.ts'
 import { resolveProxy } from './resolve-route.ts'
 import { RULES, type Origin } from './rules.ts'
 import { milliseconds } from './units.ts'
@@ -27,6 +31,7 @@ import { gatewaySchema, type GatewayOptions } from './schema/gateway.ts'
 import { proxySchema, type ProxyOptions } from './schema/proxy.ts'
 
 export type { BackendDefaults, BackendOptions, CompositeOptions, GatewayOptions, ParsedOptions, PartOptions, ProxyOptions, TargetOption, TargetPatchOption }
+export { retryOver }
 export { splitTargetUrl, type TargetAddress } from './target-url.ts'
 
 /** Where options come from. Default: code, and the working directory. */
@@ -40,6 +45,14 @@ export interface ParseContext {
 export interface BackendContext {
   readonly backendDefaults?: BackendDefaults
   readonly balancers?: Readonly<Record<string, BalancerFactory>>
+  /** Name of the backend: it must not be its own fallback. */
+  readonly name?: string
+}
+
+/** What is known around a target that is parsed by itself. */
+export interface TargetContext {
+  /** What the backend has, for checks that say only what differs. */
+  readonly health?: HealthConfig | undefined
 }
 
 /** What is known around a `proxy` that is parsed by itself. */
@@ -104,10 +117,11 @@ export function parseComposite (input: unknown, path: string, context: Composite
  * `path` is where it stands, for errors. Throws OptionsError with every problem.
  */
 export function parseBackend (input: unknown, context: BackendContext, path: string): BackendConfig {
-  const known: Known = { balancers: Object.keys(context.balancers ?? {}), strategies: [], backends: undefined, hasDefault: false }
+  const { backendDefaults = BUILT_IN_DEFAULTS, balancers = {}, name } = context
+  const known: Known = { ...UNKNOWN, balancers: Object.keys(balancers), shared: { ...backendDefaults.said } }
   return parse<BackendOptions, BackendConfig>(backendSchema, input, path, {
-    crossCheck: (backend, walk) => { crossCheckBackend(backend, path, known, walk) },
-    resolve: (backend, origin) => resolveBackend(backend, context.backendDefaults ?? BUILT_IN_DEFAULTS, origin)
+    crossCheck: (backend, walk) => { crossCheckBackend(backend, path, known, walk, name) },
+    resolve: (backend, origin) => resolveBackend(backend, backendDefaults, origin, name)
   })
 }
 
@@ -123,13 +137,16 @@ export function backendNameProblem (name: string): string | undefined {
 }
 
 /** A target by itself; its `url` comes back in normal form. Throws OptionsError with every problem. */
-export function parseTarget (input: unknown, path: string): TargetConfig {
-  return parse<TargetOption, TargetConfig>(targetSchema, input, path, { resolve: target => resolveTarget(target) })
+export function parseTarget (input: unknown, path: string, { health }: TargetContext = {}): TargetConfig {
+  return parse<TargetOption, TargetConfig>(targetSchema, input, path, {
+    crossCheck: (target, walk) => { if (isRecord(target)) crossCheckTargetHealth(target['health'], at(path, 'health'), health, undefined, walk) },
+    resolve: target => resolveTarget(target, undefined, option => resolveTargetHealth(option, undefined, health))
+  })
 }
 
 /** Changes of a target that runs: weight, maxConnections, active, metadata. Throws OptionsError with every problem. */
-export function parseTargetPatch (input: unknown, path: string): Partial<Omit<TargetConfig, 'url'>> {
-  return parse<TargetPatchOption, Partial<Omit<TargetConfig, 'url'>>>(targetPatchSchema, input, path, { resolve: resolveTargetPatch })
+export function parseTargetPatch (input: unknown, path: string): Partial<Omit<TargetConfig, 'url' | 'health'>> {
+  return parse<TargetPatchOption, Partial<Omit<TargetConfig, 'url' | 'health'>>>(targetPatchSchema, input, path, { resolve: resolveTargetPatch })
 }
 
 interface Stages<From, To> {
@@ -155,6 +172,9 @@ function originOf ({ source = 'code', baseDir = process.cwd() }: ParseContext): 
   return { source, baseDir }
 }
 
+/** Where nothing is known but what is parsed. */
+const UNKNOWN: Known = { balancers: [], strategies: [], backends: undefined, defaultBackend: undefined, shared: {} }
+
 function knownOf ({ backends, defaultBackend, strategies = [] }: CompositeContext): Known {
-  return { balancers: [], strategies, backends, hasDefault: defaultBackend !== undefined }
+  return { ...UNKNOWN, strategies, backends, defaultBackend }
 }

@@ -12,6 +12,11 @@ export function at (base: string, key: string | number): string {
   return base === '' ? key : `${base}.${key}`
 }
 
+/** Whether a path is another one, or leads to something in it. */
+export function isWithin (inner: string, path: string): boolean {
+  return inner === path || inner.startsWith(`${path}.`) || inner.startsWith(`${path}[`)
+}
+
 /** The way back: the properties and indexes of a path. */
 export function segments (path: string): Array<string | number> {
   const found: Array<string | number> = []

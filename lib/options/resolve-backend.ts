@@ -3,17 +3,22 @@
  */
 import type { BackendConfig, HeaderRules, PoolConfig, RedirectPolicy, TargetConfig, Timeouts, TlsConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
+import { mergeSaid, resolveResilience, resolveTargetHealth, type SaidResilience } from './resolve-resilience.ts'
 import { readPem, type Origin } from './rules.ts'
 import type { BackendOptions, FullBackendOption, TargetOption, TargetPatchOption } from './schema/backend.ts'
 import type { HeaderRulesOption } from './schema/headers.ts'
+import type { TargetHealthOption } from './schema/resilience.ts'
 import { splitTargetUrl } from './target-url.ts'
 import { byteCount, milliseconds } from './units.ts'
 
 /** What a backend has when it does not say otherwise. */
-export type BackendDefaults = Pick<BackendConfig, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects'>
+export interface BackendDefaults extends Pick<BackendConfig, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects' | 'resilience'> {
+  /** What `resilience` was made of: some defaults depend on what a backend does not say either. */
+  readonly said: SaidResilience
+}
 
 /** What the gateway and a backend have in common. */
-export type SharedOptions = Pick<FullBackendOption, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects'>
+export type SharedOptions = Pick<FullBackendOption, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects' | keyof SaidResilience>
 
 export const BUILT_IN_DEFAULTS: BackendDefaults = {
   balancer: DEFAULTS.balancer,
@@ -31,15 +36,21 @@ export const BUILT_IN_DEFAULTS: BackendDefaults = {
     keepAliveMaxTimeout: milliseconds(DEFAULTS.pool.keepAliveMaxTimeout),
     maxHeaderSize: byteCount(DEFAULTS.pool.maxHeaderSize)
   },
-  tls: DEFAULTS.tls
+  tls: DEFAULTS.tls,
+  resilience: resolveResilience({}),
+  said: {}
 }
 
-export function resolveBackend (input: BackendOptions, defaults: BackendDefaults, origin: Origin): BackendConfig {
+/** `name` undefined: it cannot be told. */
+export function resolveBackend (input: BackendOptions, defaults: BackendDefaults, origin: Origin, name?: string): BackendConfig {
   const full: FullBackendOption = typeof input === 'string' || Array.isArray(input) ? { targets: [input].flat() } : input
   const targets = full.targets ?? (full.url === undefined ? [] : [full.url])
+  const { said, ...shared } = resolveShared(full, defaults, origin, name)
+  // a target that is checked although its backend is not starts from what the gateway says
+  const health = said.health === false ? defaults.said.health : said.health
   return {
-    ...resolveShared(full, defaults, origin),
-    targets: targets.map(target => resolveTarget(target, full.active)),
+    ...shared,
+    targets: targets.map(target => resolveTarget(target, full.active, option => resolveTargetHealth(option, health))),
     http2: full.http2 ?? DEFAULTS.http2,
     headers: resolveHeaderRules(full.headers),
     metadata: full.metadata ?? {}
@@ -47,18 +58,24 @@ export function resolveBackend (input: BackendOptions, defaults: BackendDefaults
 }
 
 /** A level's settings over those of the level above, option by option. */
-export function resolveShared (own: SharedOptions, above: BackendDefaults, origin: Origin): BackendDefaults {
+export function resolveShared (own: SharedOptions, above: BackendDefaults, origin: Origin, name?: string): BackendDefaults {
+  const said = mergeSaid({ ...own }, { ...above.said }) as SaidResilience
   return {
     balancer: own.balancer ?? above.balancer,
     pool: resolvePool(own.pool ?? {}, above.pool),
     tls: { ...above.tls, ...resolveTls(own.tls ?? {}, origin) },
     host: own.host ?? above.host,
     timeout: { ...above.timeout, ...connectOf(own), ...resolveTimes(own.timeout) },
-    redirects: resolveRedirects(own.redirects) ?? above.redirects
+    redirects: resolveRedirects(own.redirects) ?? above.redirects,
+    resilience: resolveResilience(said, name),
+    said
   }
 }
 
-export function resolveTarget (input: TargetOption, active: boolean = DEFAULTS.target.active): TargetConfig {
+/** What `health` of a target becomes. */
+type TargetHealth = (option: TargetHealthOption | undefined) => TargetConfig['health']
+
+export function resolveTarget (input: TargetOption, active: boolean = DEFAULTS.target.active, health: TargetHealth = option => resolveTargetHealth(option, undefined)): TargetConfig {
   const full = typeof input === 'string' ? { url: input } : input
   const split = splitTargetUrl(full.url)
   return {
@@ -67,11 +84,12 @@ export function resolveTarget (input: TargetOption, active: boolean = DEFAULTS.t
     maxConnections: Infinity,
     metadata: {},
     ...full,
+    health: health(full.health),
     url: typeof split === 'string' ? full.url : split.url
   }
 }
 
-export function resolveTargetPatch (input: TargetPatchOption): Partial<Omit<TargetConfig, 'url'>> {
+export function resolveTargetPatch (input: TargetPatchOption): Partial<Omit<TargetConfig, 'url' | 'health'>> {
   return { ...input }
 }
 

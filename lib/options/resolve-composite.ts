@@ -6,6 +6,7 @@ import type { HeaderRules, RedirectPolicy } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
 import { foldPartHeaders } from './part-headers.ts'
 import { resolveHeaderRules, resolveRedirects, resolveTimes } from './resolve-backend.ts'
+import { mergeOption, resolveRouteBreaker, resolveRouteRetry } from './resolve-resilience.ts'
 import type { CompositeOptions, ConditionOption, PartOptions } from './schema/composite.ts'
 import { byteCount, milliseconds } from './units.ts'
 
@@ -87,6 +88,8 @@ function resolvePart (name: string, part: PartOptions, common: Common): PartConf
       redirects: resolveRedirects(part.redirects) ?? common.redirects,
       host: undefined,
       bodyLimit: undefined,
+      circuitBreaker: resolveRouteBreaker(part.circuitBreaker ?? options.circuitBreaker),
+      retry: resolveRouteRetry(mergeOption('retry', part.retry, options.retry) as PartOptions['retry']),
       modifyRequest: undefined,
       modifyResponse: undefined,
       errorHandler: undefined

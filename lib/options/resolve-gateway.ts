@@ -7,7 +7,7 @@ import { BUILT_IN_DEFAULTS, resolveBackend, resolveHeaderRules, resolveShared, t
 import { resolveRoute } from './resolve-route.ts'
 import type { Origin } from './rules.ts'
 import type { GatewayOptions } from './schema/gateway.ts'
-import { byteCount } from './units.ts'
+import { byteCount, milliseconds } from './units.ts'
 
 /** The parsed options, with what backends added later start from. */
 export interface ParsedOptions extends GatewayConfig {
@@ -22,12 +22,17 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
   const rules = resolveHeaderRules(headers)
   return {
     backendDefaults,
-    backends: record(options.backends ?? {}, backend => resolveBackend(backend, backendDefaults, origin)),
+    backends: record(options.backends ?? {}, (backend, name) => resolveBackend(backend, backendDefaults, origin, name)),
     defaultBackend: options.defaultBackend,
     headers: { request: { forward: DEFAULTS.forward, ...rules.request }, response: rules.response },
     forwarded: { ...DEFAULTS.forwarded, ...headers.forwarded },
     via: resolveVia(headers.via),
     requestIdHeader: headers.requestId === false ? undefined : headers.requestId ?? DEFAULTS.requestId,
+    deadlineHeader: options.deadlineHeader === false ? undefined : options.deadlineHeader?.toLowerCase(),
+    shutdown: {
+      delay: milliseconds(options.shutdown?.delay ?? DEFAULTS.shutdown.delay),
+      timeout: milliseconds(options.shutdown?.timeout ?? DEFAULTS.shutdown.timeout)
+    },
     limits: resolveLimits(options.limits),
     routes: (options.routes ?? []).map(resolveRoute),
     balancers: record(options.balancers ?? {}, balancer => balancer),
@@ -37,9 +42,9 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
 }
 
 /** Without a prototype, so that a name like `constructor` finds nothing but what was put there. */
-function record<From, To> (from: Record<string, From>, make: (value: From) => To): Record<string, To> {
+function record<From, To> (from: Record<string, From>, make: (value: From, name: string) => To): Record<string, To> {
   const made = Object.create(null) as Record<string, To>
-  for (const [name, value] of Object.entries(from)) made[name] = make(value)
+  for (const [name, value] of Object.entries(from)) made[name] = make(value, name)
   return made
 }
 

@@ -5,6 +5,7 @@ import type { HostMatch, ProxyConfig, RewriteStep, RouteConfig, ValueMatch } fro
 import { DEFAULTS } from './defaults.ts'
 import { resolveHeaderRules, resolveRedirects, resolveTimes } from './resolve-backend.ts'
 import { resolveComposite } from './resolve-composite.ts'
+import { resolveRouteBreaker, resolveRouteRetry } from './resolve-resilience.ts'
 import { expressionOf } from './rules.ts'
 import type { FullProxyOption, HostMatchOption, MatcherOption, ProxyOptions, RewriteOption, RouteOption } from './schema/proxy.ts'
 import { byteCount } from './units.ts'
@@ -19,6 +20,8 @@ export function resolveProxy (input: ProxyOptions): ProxyConfig {
     redirects: resolveRedirects(full.redirects),
     host: full.host,
     bodyLimit: full.bodyLimit === undefined ? undefined : byteCount(full.bodyLimit),
+    circuitBreaker: resolveRouteBreaker(full.circuitBreaker),
+    retry: resolveRouteRetry(full.retry),
     modifyRequest: full.modifyRequest,
     modifyResponse: full.modifyResponse,
     errorHandler: full.errorHandler

@@ -31,8 +31,8 @@ const SIZE = new RegExp(SIZE_PATTERN)
 
 export const RULES = {
   filled: value => value.trim() === '' ? 'must not be empty' : undefined,
-  duration: value => isDuration(value, 0) ? undefined : 'must be a duration',
-  positiveDuration: value => isDuration(value, 1) ? undefined : 'must be a duration above 0',
+  duration: value => isDurationText(value, 0) ? undefined : 'must be a duration',
+  positiveDuration: value => isDurationText(value, 1) ? undefined : 'must be a duration above 0',
   size: value => SIZE.test(value) && Number.isSafeInteger(byteCount(value)) ? undefined : 'must be a size',
   positiveSize: value => SIZE.test(value) && byteCount(value) > 0 ? undefined : 'must be a size above 0',
   backendName: value => /^[^\s\p{Cc}]+$/u.test(value) ? undefined : 'must be a name without spaces or control characters',
@@ -52,6 +52,9 @@ export const RULES = {
   hostOption: value => HOST.test(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be "upstream", "preserve" or a host name, with a port if wanted',
   hostMatch,
   method: badMethod,
+  retryMethod: value => !isToken(value) ? 'must be a method (RFC 9110 token)' : value === value.toUpperCase() ? undefined : 'must be in upper case',
+  healthPath: badHealthPath,
+  statusRange: badStatusRange,
   pem: badPem,
   viaName: value => isToken(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be a name without spaces, or a host with a port (RFC 9110 section 7.6.3)',
   proxyAddress,
@@ -61,7 +64,12 @@ export const RULES = {
 
 export type CheckName = keyof typeof RULES
 
-function isDuration (value: string, minimum: number): boolean {
+/** Whether a value is a duration that `milliseconds` understands. */
+export function isDuration (value: unknown): value is string | number {
+  return typeof value === 'number' || (typeof value === 'string' && isDurationText(value, 0))
+}
+
+function isDurationText (value: string, minimum: number): boolean {
   if (!DURATION.test(value)) return false
   const time = milliseconds(value)
   return time >= minimum && time <= MAX_DURATION
@@ -96,6 +104,20 @@ function badTemplate (value: string): string | undefined {
 function badPartPath (value: string): string | undefined {
   if (value.includes('#')) return 'must not have a fragment'
   return badLiteralPath(value.replace(/\?.*$/s, '').replace(/\{[^{}]*\}/g, 'x'))
+}
+
+/** A path that is sent as it stands, perhaps with a query. */
+function badHealthPath (value: string): string | undefined {
+  if (!value.startsWith('/')) return 'must start with "/"'
+  if (value.includes('#')) return 'must not have a fragment'
+  return /[^!-~]/.test(value) ? 'must be as it is sent: everything but visible ASCII percent-encoded' : undefined
+}
+
+function badStatusRange (value: string): string | undefined {
+  if (/^[1-5]xx$/.test(value)) return undefined
+  const [, from = '', to = ''] = /^([1-5]\d\d)-([1-5]\d\d)$/.exec(value) ?? []
+  if (from === '') return 'must be a status between 100 and 599, a range such as "200-299", or a class such as "2xx"'
+  return from > to ? 'must be a range from the lower to the higher status' : undefined
 }
 
 /** Words that mean something else where a part's name stands. */

@@ -54,6 +54,12 @@ export function createCalls ({ config, lookup, now }: CallTools): CreateCall {
       timeouts,
       deadline: timeouts.total > 0 ? now() + timeouts.total : Infinity,
       target: undefined,
+      tried: undefined,
+      patience: 0,
+      slot: undefined,
+      ticket: undefined,
+      running: undefined,
+      attempt: undefined,
       owner: undefined
     }
   }

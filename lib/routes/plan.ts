@@ -30,7 +30,9 @@ export const NOTHING: ProxyConfig = Object.freeze({
   bodyLimit: undefined,
   modifyRequest: undefined,
   modifyResponse: undefined,
-  errorHandler: undefined
+  errorHandler: undefined,
+  circuitBreaker: undefined,
+  retry: undefined
 })
 
 export function createPlan (config: ProxyConfig, name: string): Plan {

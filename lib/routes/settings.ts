@@ -4,7 +4,9 @@
  * Equal settings are one object, however many routes and backends have them: a thousand routes that each kept their
  * own would find them all cold in memory when their turn comes.
  */
+import { retryOver } from '../options/index.ts'
 import type { HeaderPolicies } from '../headers/policies.ts'
+import type { Fallback, RetryConfig } from '../resilience/types.ts'
 import type { BackendConfig, GatewayConfig, ModifyRequest, ModifyResponse, ProxyConfig, ProxyErrorHandler, RedirectPolicy, Timeouts } from '../types.ts'
 
 export interface Settings {
@@ -13,6 +15,13 @@ export interface Settings {
   readonly bodyLimit: number
   readonly redirects: RedirectPolicy
   readonly policies: HeaderPolicies
+  readonly retry: RetryConfig
+  /** Whether these calls pass the breakers of the targets, where they have some, and count there. */
+  readonly breaks: boolean
+  /** What answers when every circuit is open. */
+  readonly fallback: Fallback | undefined
+  /** What the route said, or one that said the same: for a call that goes on to another backend. */
+  readonly proxy: ProxyConfig
   readonly modifyRequest: ModifyRequest | undefined
   readonly modifyResponse: ModifyResponse | undefined
   readonly errorHandler: ProxyErrorHandler | undefined
@@ -38,6 +47,7 @@ export function createSettings (config: GatewayConfig, compilePolicies: (proxy: 
   function keyOf (proxy: ProxyConfig, backend: BackendConfig): string {
     const parts = [
       proxy.headers, backend.headers, proxy.host ?? backend.host, proxy.timeout, backend.timeout, proxy.redirects ?? backend.redirects,
+      proxy.retry, backend.resilience.retry, proxy.circuitBreaker, backend.resilience.circuitBreaker?.fallback, backend.resilience.circuitBreaker === undefined,
       proxy.bodyLimit, proxy.modifyRequest, proxy.modifyResponse, proxy.errorHandler, proxy.rewrite.filter(({ kind }) => kind === 'stripPrefix')
     ]
     return JSON.stringify(parts, (_name, value: unknown) => typeof value === 'function' ? { function: idOf(value) } : value)
@@ -52,6 +62,10 @@ export function createSettings (config: GatewayConfig, compilePolicies: (proxy: 
       bodyLimit: proxy.bodyLimit ?? config.limits.body,
       redirects: proxy.redirects ?? backend.redirects,
       policies: compilePolicies(proxy, backend),
+      retry: retryOver(proxy.retry, backend.resilience.retry),
+      breaks: proxy.circuitBreaker !== false,
+      fallback: proxy.circuitBreaker === undefined ? backend.resilience.circuitBreaker?.fallback : proxy.circuitBreaker === false ? undefined : proxy.circuitBreaker.fallback,
+      proxy,
       modifyRequest: proxy.modifyRequest,
       modifyResponse: proxy.modifyResponse,
       errorHandler: proxy.errorHandler

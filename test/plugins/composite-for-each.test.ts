@@ -44,11 +44,18 @@ t.test('the order is that of the list, whoever answers first', async t => {
 
 t.test('never more calls at a time than concurrency, and always that many while there are values', async t => {
   for (const [concurrency, expected] of [[2, 2], [undefined, 8], [1, 1]] as const) {
-    let running = 0
+    const running: Array<{ answer (body: number): void }> = []
+    let left = 12
     let most = 0
     const { ask } = await setUp(t, Array.from({ length: 12 }, (_, index) => index), { forEach: { in: '{list.body}', ...(concurrency === undefined ? undefined : { concurrency }) } }, one => {
-      most = Math.max(most, ++running)
-      setTimeout(() => { running--; one.answer(1) }, 8)
+      most = Math.max(most, running.push(one))
+      // with all that may be here, a moment for those that should not be
+      if (running.length === Math.min(expected, left)) {
+        setTimeout(() => {
+          left -= running.length
+          for (const held of running.splice(0)) held.answer(1)
+        }, 20)
+      }
       return HOLD
     })
     t.equal((eachOf((await ask()).value) as unknown[]).length, 12)

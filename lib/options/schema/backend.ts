@@ -5,6 +5,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { HashKey } from '../../types.ts'
 import { BUILT_IN_BALANCERS, DEFAULTS } from '../defaults.ts'
 import { headerRulesSchema } from './headers.ts'
+import { resilienceProperties, targetHealthSchema } from './resilience.ts'
 import { bytes, duration, fn, object, size, text, words } from './values.ts'
 
 // ---- settings that the gateway may also set for all backends
@@ -111,7 +112,8 @@ export const sharedBackendProperties = {
   tls: Type.Optional(tlsSchema),
   host: Type.Optional(hostSchema),
   timeout: Type.Optional(timeoutSchema),
-  redirects: Type.Optional(redirectsSchema)
+  redirects: Type.Optional(redirectsSchema),
+  ...resilienceProperties
 }
 
 // ---- targets
@@ -131,12 +133,17 @@ const targetUrl = text('targetUrl', {
 
 export const targetSchema = Type.Union([
   targetUrl,
-  object({ url: targetUrl, ...targetSettings })
+  object({ url: targetUrl, ...targetSettings, health: Type.Optional(targetHealthSchema) })
 ], { rule: 'must be a URL or { url, weight, … }', description: 'One URL of a backend.' })
 export type TargetOption = Static<typeof targetSchema>
 
 /** What may change on a target that runs. */
-export const targetPatchSchema = object(targetSettings, { hints: { url: 'a target keeps its URL: add another one and drain this one' } })
+export const targetPatchSchema = object(targetSettings, {
+  hints: {
+    url: 'a target keeps its URL: add another one and drain this one',
+    health: 'a target keeps its checks: update the backend'
+  }
+})
 export type TargetPatchOption = Static<typeof targetPatchSchema>
 
 // ---- backends

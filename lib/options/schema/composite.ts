@@ -7,6 +7,7 @@ import type { ProxyErrorHandler } from '../../types.ts'
 import { BUILT_IN_STRATEGIES, DEFAULTS } from '../defaults.ts'
 import { redirectsSchema, routeTimeoutSchema } from './backend.ts'
 import { compositeHeaderLevels } from './headers.ts'
+import { routeResilienceProperties } from './resilience.ts'
 import { bytes, duration, fn, json, object, size, text, words } from './values.ts'
 
 const { composite: initial } = DEFAULTS
@@ -30,7 +31,8 @@ const inherited = {
     ...redirectsSchema,
     default: initial.redirects,
     description: `Redirects of the backend: "follow" follows up to ${DEFAULTS.follow}, { follow: n } up to n; with "pass" a redirect fails the part.`
-  }))
+  })),
+  ...routeResilienceProperties
 }
 
 // ---- a part

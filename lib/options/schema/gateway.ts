@@ -8,7 +8,7 @@ import { DEFAULTS } from '../defaults.ts'
 import { backendSchema, sharedBackendProperties } from './backend.ts'
 import { globalHeadersSchema } from './headers.ts'
 import { routeSchema } from './proxy.ts'
-import { fn, object, size, text } from './values.ts'
+import { duration, fn, object, size, text } from './values.ts'
 
 /** What a file may say, too. */
 export const declarativeProperties = {
@@ -21,6 +21,15 @@ export const declarativeProperties = {
     target: Type.Optional(size({ minimum: 1, default: DEFAULTS.limits.target, description: 'Longest request target; longer is a 414.' })),
     body: Type.Optional(size({ description: 'Largest request body; larger is a 413. Default: no limit.' }))
   }, { description: 'Limits of requests.' })),
+  deadlineHeader: Type.Optional(Type.Union([text('editableHeader'), Type.Literal(false)], {
+    default: false,
+    rule: 'must be a header name or false',
+    description: 'Header that tells the backend how many milliseconds are left for the call, such as x-request-deadline-ms; false for none.'
+  })),
+  shutdown: Type.Optional(object({
+    delay: Type.Optional(duration({ default: DEFAULTS.shutdown.delay, description: 'How long a closing gateway still takes requests: it says that it is not ready, and answers Connection: close.' })),
+    timeout: Type.Optional(duration({ default: DEFAULTS.shutdown.timeout, description: 'How long requests under way may take then; whatever is left is cut.' }))
+  }, { description: 'What happens when the gateway closes.' })),
   routes: Type.Optional(Type.Array(routeSchema, { description: 'Routes; each becomes a Fastify route. The most specific path wins, whatever the order.' }))
 }
 

@@ -6,6 +6,7 @@ import type { ModifyRequest, ModifyResponse, ProxyErrorHandler } from '../../typ
 import { hostSchema, redirectsSchema, routeTimeoutSchema } from './backend.ts'
 import { compositeSchema } from './composite.ts'
 import { headerRulesSchema } from './headers.ts'
+import { routeResilienceProperties } from './resilience.ts'
 import { fn, object, regexp, size, text } from './values.ts'
 
 // ---- rewriting
@@ -41,6 +42,8 @@ export type RewriteOption = Static<typeof rewriteSchema>
 
 // ---- proxy
 
+const backendOnly = Object.fromEntries(['health', 'outlier', 'slowStart', 'panic', 'concurrency'].map(name => [name, 'it is an option of backends']))
+
 export const fullProxySchema = object({
   backend: Type.Optional(text('backendName', { description: 'Name of the backend. Default: defaultBackend.' })),
   rewrite: Type.Optional(rewriteSchema),
@@ -49,10 +52,11 @@ export const fullProxySchema = object({
   redirects: Type.Optional(redirectsSchema),
   host: Type.Optional(hostSchema),
   bodyLimit: Type.Optional(size({ description: 'Largest request body; more is a 413. Default: limits.body.' })),
+  ...routeResilienceProperties,
   modifyRequest: Type.Optional(fn<ModifyRequest>({ description: 'Code only: changes the request before it leaves.' })),
   modifyResponse: Type.Optional(fn<ModifyResponse>({ description: 'Code only: changes the answer before it goes to the client.' })),
   errorHandler: Type.Optional(fn<ProxyErrorHandler>({ description: 'Code only: answers when the backend could not; without an answer of its own the error takes its way.' }))
-})
+}, { hints: backendOnly })
 
 export const proxySchema = Type.Union([text('backendName'), fullProxySchema], {
   rule: 'must be the name of a backend or an object',

@@ -19,6 +19,8 @@ const PROXY = {
   redirects: { follow: 10 },
   host: undefined,
   bodyLimit: undefined,
+  circuitBreaker: undefined,
+  retry: undefined,
   modifyRequest: undefined,
   modifyResponse: undefined,
   errorHandler: undefined

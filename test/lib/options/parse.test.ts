@@ -8,6 +8,8 @@ import { problemsOf } from './problems.ts'
 const POOL = { connections: 128, keepAliveTimeout: 4_000, keepAliveMaxTimeout: 600_000, maxHeaderSize: 16_384 }
 const TIMEOUT = { connect: 5_000, headers: 30_000, idle: 30_000, total: 0 }
 const NO_HEADERS = { request: {}, response: {} }
+/** What nobody speaks of; `resilience.test.ts` has the rest. */
+const RESILIENCE = parseOptions({}).backendDefaults.resilience
 const PEM = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n'
 
 /** The part of the design's example (section 4) that the gateway has today. */
@@ -43,7 +45,7 @@ t.test('the design example becomes backends with every default filled in', async
   const { backends, defaultBackend, backendDefaults } = parseOptions(DESIGN)
   t.equal(defaultBackend, 'users')
   t.same(backends['users'], {
-    targets: [{ url: 'http://127.0.0.1:4001', weight: 1, maxConnections: Infinity, active: true, metadata: {} }],
+    targets: [{ url: 'http://127.0.0.1:4001', weight: 1, maxConnections: Infinity, active: true, metadata: {}, health: undefined }],
     balancer: 'round-robin',
     pool: POOL,
     tls: { rejectUnauthorized: true },
@@ -52,12 +54,13 @@ t.test('the design example becomes backends with every default filled in', async
     timeout: TIMEOUT,
     headers: NO_HEADERS,
     redirects: 'pass',
+    resilience: RESILIENCE,
     metadata: {}
   })
   t.same(backends['orders'], {
     targets: [
-      { url: 'http://127.0.0.1:4002', weight: 1, maxConnections: Infinity, active: true, metadata: {} },
-      { url: 'http://127.0.0.1:4003/base', weight: 2, maxConnections: 50, active: true, metadata: { zone: 'a' } }
+      { url: 'http://127.0.0.1:4002', weight: 1, maxConnections: Infinity, active: true, metadata: {}, health: undefined },
+      { url: 'http://127.0.0.1:4003/base', weight: 2, maxConnections: 50, active: true, metadata: { zone: 'a' }, health: undefined }
     ],
     balancer: 'weighted-round-robin',
     pool: { ...POOL, connections: 64, keepAliveTimeout: 60_000 },
@@ -67,6 +70,7 @@ t.test('the design example becomes backends with every default filled in', async
     timeout: { connect: 5_000, headers: 10_000, idle: 30_000, total: 30_000 },
     headers: { request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] }, response: { remove: ['server', 'x-powered-by'] } },
     redirects: { follow: 5 },
+    resilience: RESILIENCE,
     metadata: {}
   })
   t.same(backendDefaults.timeout, TIMEOUT)

@@ -1,0 +1,11 @@
+/** Active and passive health: the pure half of the health room. */
+export { createActiveCheck } from './active.ts'
+export type { ActiveCheck, ActiveCheckTools, CheckStatus, ProbeResult } from './active.ts'
+export { createExpectation } from './expect.ts'
+export type { Expectation } from './expect.ts'
+export { createOutlier, createOutlierGroup } from './outlier.ts'
+export type { Outlier, OutlierGroup, Tracker } from './outlier.ts'
+export { candidates, isPanic } from './panic.ts'
+export type { Candidates } from './panic.ts'
+export { admits, shareOf } from './slow-start.ts'
+export type { TargetHealth } from './target-health.ts'

@@ -1,0 +1,17 @@
+/** What is known of one target's health. One writer: plugins/health.ts */
+import type { HealthConfig, OutlierConfig, SlowStartConfig } from '../resilience/types.ts'
+import type { ActiveCheck } from './active.ts'
+import type { Tracker } from './outlier.ts'
+
+export interface TargetHealth {
+  /** What it was made for; others mean that it has to be made anew. */
+  readonly config: { readonly health: HealthConfig | undefined, readonly host: string, readonly outlier: OutlierConfig | undefined, readonly slowStart: SlowStartConfig | undefined }
+  readonly check: ActiveCheck | undefined
+  readonly tracker: Tracker | undefined
+  /** Ends the check and closes its connection. */
+  close (): void
+  /** Clock time since when it takes traffic: when it joined or came back. -Infinity: since the beginning. */
+  since: number
+  /** Clock time of its last answer below 500; -Infinity: none yet. */
+  lastSuccess: number
+}

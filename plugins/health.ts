@@ -1,0 +1,220 @@
+/**
+ * Which targets are fit for traffic: checks that ask them (active), and what real traffic shows (passive).
+ *
+ * Stage: a gate on targets, an observer of outcomes, timers of its own for the checks. Reads: configuration, outcomes.
+ * Writes: `target.health`. Checks begin when the server is ready and end with it.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync } from 'fastify'
+import { admits, createActiveCheck, createOutlierGroup, shareOf } from '../lib/health/index.ts'
+import { createProbe } from '../lib/health/probe.ts'
+import type { CheckStatus, OutlierGroup, TargetHealth } from '../lib/health/index.ts'
+import type { HealthConfig } from '../lib/resilience/types.ts'
+import type { Backend, Refusal, Target } from '../lib/types.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** How the targets are. Owner: plugins/health.ts */
+    health: HealthApi
+  }
+}
+
+/** How a target is now: a snapshot. */
+export interface HealthView {
+  readonly scope: string
+  readonly backend: string
+  readonly target: string
+  /** Whether calls may go there, as far as its health goes. */
+  readonly healthy: boolean
+  /** Why not; `warming`: it gets a part of its share only. */
+  readonly reason: Exclude<Refusal, 'limit' | 'circuit-open' | 'tried'> | undefined
+  /** The check; undefined: none is configured, or the target is not in service. */
+  readonly check: CheckStatus | undefined
+  /** ms until an ejection ends. */
+  readonly ejectedFor: number | undefined
+}
+
+export interface HealthApi {
+  /** Asks the targets now, one or all of a backend; true when all of them are healthy then. @throws RangeError for names that are not there */
+  check (backend: string, target?: string): Promise<boolean>
+  /** Of one backend or all. @throws RangeError */
+  status (backend?: string): HealthView[]
+}
+
+const health: FastifyPluginAsync = async function health (fastify) {
+  const { reverseproxy } = fastify
+  const { clock, config: { random }, registry } = reverseproxy
+  const groups = new WeakMap<Backend, { readonly config: object, readonly group: OutlierGroup }>()
+  let running = false
+
+  // ---- what the rooms ask and tell
+
+  function reasonOf ({ health }: Target, backend: Backend): HealthView['reason'] {
+    if (health === undefined) return undefined
+    if (health.check?.healthy === false) return 'unhealthy'
+    if (health.tracker !== undefined && groupOf(backend)!.isEjected(health.tracker)) return 'ejected'
+    return undefined
+  }
+
+  /** A target that has come back takes its share little by little. */
+  function isWarming ({ health }: Target, backend: Backend, draw: () => number): boolean {
+    const slowStart = health?.config.slowStart
+    if (health === undefined || slowStart === undefined) return false
+    const returned = health.tracker === undefined ? -Infinity : groupOf(backend)!.returnedAt(health.tracker)
+    const share = shareOf(Math.max(health.since, returned), clock.now(), slowStart)
+    return !admits(share, draw)
+  }
+
+  reverseproxy.gates.push(function fitness (target, backend) {
+    if (target.health === undefined) return undefined
+    return reasonOf(target, backend) ?? (isWarming(target, backend, random) ? 'warming' : undefined)
+  })
+
+  reverseproxy.observers.push(function noticeOutcome ({ outcome }, { backend }, { health }) {
+    if (health === undefined) return
+    if (outcome === 'ok' || outcome === 'client-error') health.lastSuccess = clock.now()
+    if (health.tracker !== undefined) groupOf(backend)!.record(health.tracker, outcome!)
+  })
+
+  // ---- who is watched
+
+  function groupOf (backend: Backend): OutlierGroup | undefined {
+    const { outlier } = backend.config.resilience
+    if (outlier === undefined) return undefined
+    const made = groups.get(backend)
+    if (made?.config === outlier) return made.group
+    // the same options written once more are no reason to forget who is out
+    const group = made !== undefined && isDeepStrictEqual(made.config, outlier) ? made.group : createOutlierGroup(outlier, clock)
+    groups.set(backend, { config: outlier, group })
+    return group
+  }
+
+  function watchBackend (backend: Backend, gone: readonly Target[], since: number): void {
+    const exchanged = gone.filter(({ id }) => backend.targets.some(target => target.id === id))
+    for (const target of exchanged) forget(target, backend)
+    for (const target of backend.targets) watchTarget(target, backend, since)
+    // only now: where few are left for a moment, few may be out
+    for (const target of gone) forget(target, backend)
+  }
+
+  function watchTarget (target: Target, backend: Backend, since: number): void {
+    const { host, resilience: { outlier, slowStart } } = backend.config
+    // what is on its way out or not yet in is not asked, nor counted among those of which some may be out
+    const active = target.state === 'active'
+    const config: TargetHealth['config'] = {
+      health: active ? checkOf(target, backend) : undefined,
+      host,
+      outlier: active && target.weight > 0 ? outlier : undefined,
+      slowStart: active ? slowStart : undefined
+    }
+    const before = target.health
+    if (before !== undefined && isDeepStrictEqual(before.config, config)) return
+    const keepsCheck = before !== undefined && before.config.host === host && isDeepStrictEqual(before.config.health, config.health)
+    const keepsTracker = before !== undefined && isDeepStrictEqual(before.config.outlier, config.outlier)
+    if (before !== undefined && !keepsTracker) dismiss(before, backend)
+    if (before !== undefined && !keepsCheck) before.close()
+    target.health = undefined
+    if (config.health === undefined && config.outlier === undefined && config.slowStart === undefined) return
+    const { check, close } = keepsCheck ? before : config.health === undefined ? NO_CHECK : createCheck(target, backend, config.health, before?.check?.healthy)
+    target.health = {
+      config,
+      check,
+      close,
+      tracker: keepsTracker ? before.tracker : config.outlier === undefined ? undefined : groupOf(backend)!.track(target.id),
+      // options that change are no reason to begin anew
+      since: before?.since ?? since,
+      lastSuccess: before?.lastSuccess ?? -Infinity
+    }
+    if (running) check?.start()
+  }
+
+  function checkOf (target: Target, backend: Backend): HealthConfig | undefined {
+    const own = backend.config.targets.find(({ url }) => url === target.id)?.health
+    return own === null ? undefined : own ?? backend.config.resilience.health
+  }
+
+  /** `healthy`: what another check of the target came to; other questions do not make it well. */
+  function createCheck (target: Target, backend: Backend, config: HealthConfig, healthy = config.initial === 'healthy'): Pick<TargetHealth, 'check' | 'close'> {
+    const probe = createProbe(config, target, backend, () => clock.now())
+    const check = createActiveCheck({ ...config, initial: healthy ? 'healthy' : 'unhealthy' }, {
+      clock,
+      random,
+      probe: done => probe.ask(done),
+      lastSuccess: () => target.health?.lastSuccess ?? -Infinity,
+      onChange (healthy) {
+        if (healthy && target.health !== undefined) target.health.since = clock.now()
+        fastify.log.warn({ backend: backend.name, target: target.id, healthy, check: target.health?.check?.status.last }, healthy ? 'a target is healthy again' : 'a target is unhealthy')
+        try {
+          const told: unknown = config.onChange?.({ backend: backend.name, target: target.id }, healthy)
+          // an async one that rejects would end the process
+          if (told instanceof Promise) told.catch(complain)
+        } catch (err) {
+          complain(err)
+        }
+      }
+    })
+    return { check, close () { check.stop(); probe.close() } }
+  }
+
+  function complain (err: unknown): void {
+    fastify.log.error({ err }, 'onChange of a health check failed')
+  }
+
+  function forget (target: Target, backend: Backend): void {
+    const { health } = target
+    if (health === undefined) return
+    target.health = undefined
+    health.close()
+    dismiss(health, backend)
+  }
+
+  function dismiss ({ tracker }: TargetHealth, backend: Backend): void {
+    if (tracker !== undefined) groups.get(backend)?.group.forget(tracker)
+  }
+
+  for (const backend of registry.all()) watchBackend(backend, [], -Infinity)
+  registry.watch((backend, gone) => { watchBackend(backend, gone, clock.now()) })
+
+  fastify.addHook('onReady', function startChecks (ready) {
+    running = true
+    for (const { targets } of registry.all()) for (const { health } of targets) health?.check?.start()
+    ready()
+  })
+  // not earlier: while the gateway drains, targets come and go as before
+  fastify.addHook('onClose', function stopChecks (_fastify, stopped) {
+    running = false
+    for (const { targets } of registry.all()) for (const { health } of targets) health?.close()
+    stopped()
+  })
+
+  // ---- for users
+
+  function viewOf (target: Target, backend: Backend): HealthView {
+    const reason = reasonOf(target, backend)
+    const tracker = target.health?.tracker
+    return {
+      scope: backend.scope,
+      backend: backend.name,
+      target: target.id,
+      healthy: reason === undefined,
+      reason: reason ?? (isWarming(target, backend, () => 1) ? 'warming' : undefined),
+      check: target.health?.check?.status,
+      ejectedFor: reason === 'ejected' ? Math.max(0, groupOf(backend)!.ejectedUntil(tracker!) - clock.now()) : undefined
+    }
+  }
+
+  reverseproxy.health = {
+    async check (name, url) {
+      const backend = registry.existing(name)
+      const targets = url === undefined ? backend.targets : [registry.existingTarget(backend, url)]
+      const results = await Promise.all(targets.map(target => target.health?.check?.checkNow() ?? true))
+      return results.every(healthy => healthy)
+    },
+    status: name => (name === undefined ? registry.all() : [registry.existing(name)]).flatMap(backend => backend.targets.map(target => viewOf(target, backend)))
+  }
+}
+
+const NO_CHECK: Pick<TargetHealth, 'check' | 'close'> = Object.freeze({ check: undefined, close () {} })
+
+export default fp(health, { name: 'reverseproxy-health', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-forward'] })
