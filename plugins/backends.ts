@@ -103,6 +103,9 @@ function findCandidates (usable: readonly Target[], call: Call, gates: readonly 
   const inPanic = panic !== undefined && isPanic(usable.length - sick, usable.length, panic)
   if (inPanic && panic.mode === '503') return []
   const admitted = usable.filter((_, index) => reasons[index] === undefined || (inPanic && isSick(reasons[index])))
+  // in a panic the sick are asked as well, but not the same one twice while there are others
+  const untried = inPanic && call.tried !== undefined ? admitted.filter(target => !call.tried!.includes(target)) : admitted
+  if (untried.length > 0) return untried
   return admitted.length > 0 ? admitted : usable.filter((_, index) => reasons[index] === 'warming' || reasons[index] === 'tried')
 }
 
@@ -110,14 +113,15 @@ function isSick (reason: Refusal | undefined): boolean {
   return reason === 'unhealthy' || reason === 'ejected'
 }
 
-/** Wishes come last: what may not be used at all is not tried again either. */
+/** Wishes come last: what may not be used at all is not wished for either. */
 function refusal (target: Target, call: Call, gates: readonly Gate[]): Refusal | undefined {
-  if (target.inflight >= target.maxConnections) return 'limit'
+  let wish: Refusal | undefined = call.tried?.includes(target) === true ? 'tried' : undefined
   for (const gate of gates) {
     const reason = gate(target, call.backend, call)
-    if (reason !== undefined) return reason
+    if (reason === 'warming') wish = reason
+    else if (reason !== undefined) return reason
   }
-  return call.tried?.includes(target) === true ? 'tried' : undefined
+  return target.inflight >= target.maxConnections ? 'limit' : wish
 }
 
 /** A target that was named is used whatever may be wished. */
@@ -130,7 +134,7 @@ function refuse (call: Call, gates: readonly Gate[]): Error {
   const { backend } = call
   const reasons = backend.usable.map(target => refusal(target, call, gates))
   const cause = new Error(`backend ${backend.name}: ${backend.usable.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
-  if (reasons.includes('circuit-open')) return circuitOpen(Math.min(...backend.usable.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
+  if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) return circuitOpen(Math.min(...backend.usable.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
   return reasons.every(reason => reason === 'limit') ? new ConnectionLimitError({ cause }) : new NoTargetError({ cause })
 }
 

@@ -176,7 +176,9 @@ export class RequestBody extends EventEmitter {
   readonly #onEnd = (): void => {
     if (this.destroyed) return
     this.#raw.off('close', this.#onGone)
-    this.emit('end')
+    // an HTTP/2 stream that is torn down ends its body before it says that it is gone
+    if (this.#raw.aborted) this.emit('error', new AbortedError())
+    else this.emit('end')
   }
 
   readonly #onGone = (): void => {
