@@ -66,7 +66,7 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
     try {
       if (call.target === undefined) call.target = choose(call, gates)
       // a redirect has named it; its limits hold all the same
-      else if (isRefused(call.target, call, gates)) throw refuse(call, gates)
+      else if (isRefused(call.target, call, gates)) throw refuse(call, gates, [call.target])
     } catch (error) {
       return Promise.reject(error)
     }
@@ -92,7 +92,7 @@ function choose (call: Call, gates: readonly Gate[]): Target {
   const first = usable.length === 1 ? usable[0]! : pick(backend, usable, call)
   if (refusal(first, call, gates) === undefined && panic?.mode !== '503') return first
   const candidates = findCandidates(usable, call, gates, panic)
-  if (candidates.length === 0) throw refuse(call, gates)
+  if (candidates.length === 0) throw refuse(call, gates, usable)
   return candidates.length === 1 ? candidates[0]! : candidates.includes(first) && candidates.length === usable.length ? first : pick(backend, candidates, call)
 }
 
@@ -130,11 +130,13 @@ function isRefused (target: Target, call: Call, gates: readonly Gate[]): boolean
   return reason !== undefined && reason !== 'warming' && reason !== 'tried'
 }
 
-function refuse (call: Call, gates: readonly Gate[]): Error {
-  const { backend } = call
-  const reasons = backend.usable.map(target => refusal(target, call, gates))
-  const cause = new Error(`backend ${backend.name}: ${backend.usable.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
-  if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) return circuitOpen(Math.min(...backend.usable.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
+/** Why none of these targets may be used. */
+function refuse (call: Call, gates: readonly Gate[], targets: readonly Target[]): Error {
+  const reasons = targets.map(target => refusal(target, call, gates))
+  const cause = new Error(`backend ${call.backend.name}: ${targets.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
+  if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) {
+    return circuitOpen(Math.min(...targets.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
+  }
   return reasons.every(reason => reason === 'limit') ? new ConnectionLimitError({ cause }) : new NoTargetError({ cause })
 }
 
