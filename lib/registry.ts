@@ -160,6 +160,7 @@ export function createRegistry (options: RegistryOptions) {
         throw new OptionsError([{ path: `backends.${name}.targets`, rule: 'must not contain a URL twice', value: target.url }])
       }
       setTargets(backend, [...backend.targets, createTarget(target)])
+      backend.config = { ...backend.config, targets: [...backend.config.targets, target] }
       tell(backend)
     },
 
@@ -167,6 +168,7 @@ export function createRegistry (options: RegistryOptions) {
       const backend = existing(name)
       const target = existingTarget(backend, url)
       setTargets(backend, backend.targets.filter(other => other !== target))
+      backend.config = { ...backend.config, targets: backend.config.targets.filter(({ url }) => url !== target.id) }
       const closed = Promise.all(retire(backend, [target]))
       tell(backend, [target])
       await closed

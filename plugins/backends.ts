@@ -90,22 +90,23 @@ function choose (call: Call, gates: readonly Gate[]): Target {
   const { usable, config: { resilience: { panic } } } = backend
   if (usable.length === 0) throw new NoTargetError({ cause: new Error(`backend ${backend.name} has no active target`) })
   const first = usable.length === 1 ? usable[0]! : pick(backend, usable, call)
-  if (refusal(first, call, gates) === undefined && panic?.mode !== '503') return first
+  const fits = refusal(first, call, gates) === undefined
+  if (fits && panic?.mode !== '503') return first
   const candidates = findCandidates(usable, call, gates, panic)
   if (candidates.length === 0) throw refuse(call, gates, usable)
-  return candidates.length === 1 ? candidates[0]! : candidates.includes(first) && candidates.length === usable.length ? first : pick(backend, candidates, call)
+  return fits || (candidates.includes(first) && candidates.length === usable.length) ? first : candidates.length === 1 ? candidates[0]! : pick(backend, candidates, call)
 }
 
 /** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
 function findCandidates (usable: readonly Target[], call: Call, gates: readonly Gate[], panic: PanicConfig | undefined): Target[] {
   const reasons = usable.map(target => refusal(target, call, gates))
-  const sick = reasons.filter(isSick).length
+  // an open circuit does not make a sick target less sick
+  const sick = panic === undefined ? 0 : usable.filter(target => gates.some(gate => isSick(gate(target, call.backend, call)))).length
   const inPanic = panic !== undefined && isPanic(usable.length - sick, usable.length, panic)
   if (inPanic && panic.mode === '503') return []
-  const admitted = usable.filter((_, index) => reasons[index] === undefined || (inPanic && isSick(reasons[index])))
-  // in a panic the sick are asked as well, but not the same one twice while there are others
-  const untried = inPanic && call.tried !== undefined ? admitted.filter(target => !call.tried!.includes(target)) : admitted
-  if (untried.length > 0) return untried
+  // in a panic health is overlooked, not circuits, limits and wishes
+  if (inPanic) reasons.forEach((reason, index) => { if (reason !== undefined) reasons[index] = refusal(usable[index]!, call, gates, true) })
+  const admitted = usable.filter((_, index) => reasons[index] === undefined)
   return admitted.length > 0 ? admitted : usable.filter((_, index) => reasons[index] === 'warming' || reasons[index] === 'tried')
 }
 
@@ -114,12 +115,12 @@ function isSick (reason: Refusal | undefined): boolean {
 }
 
 /** Wishes come last: what may not be used at all is not wished for either. */
-function refusal (target: Target, call: Call, gates: readonly Gate[]): Refusal | undefined {
+function refusal (target: Target, call: Call, gates: readonly Gate[], sickToo = false): Refusal | undefined {
   let wish: Refusal | undefined = call.tried?.includes(target) === true ? 'tried' : undefined
   for (const gate of gates) {
     const reason = gate(target, call.backend, call)
     if (reason === 'warming') wish = reason
-    else if (reason !== undefined) return reason
+    else if (reason !== undefined && !(sickToo && isSick(reason))) return reason
   }
   return target.inflight >= target.maxConnections ? 'limit' : wish
 }

@@ -5,6 +5,7 @@
  * From here on each attempt is a call of its own: it has its target, its place, its ticket. What is tried again has never
  * reached the client: an answer's first byte leaves only after this layer has let it go.
  */
+import { isDeepStrictEqual } from 'node:util'
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { AbortedError, TimeoutError } from '../lib/errors.ts'
@@ -189,7 +190,7 @@ const retry: FastifyPluginAsync = async function retry (fastify) {
 
   // another share counts from the beginning; targets that come and go do not change what was tried
   reverseproxy.registry.watch(backend => {
-    if (backend.budget !== undefined && madeFor.get(backend.budget) !== backend.config.resilience.retry.budget) backend.budget = undefined
+    if (backend.budget !== undefined && !isDeepStrictEqual(madeFor.get(backend.budget), backend.config.resilience.retry.budget)) backend.budget = undefined
   })
   reverseproxy.layer('retry', layer)
 }
