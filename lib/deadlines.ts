@@ -7,6 +7,8 @@
 export interface Expirable {
   /** Called once, from a timer, when the time is over. Must not throw. */
   expire (): void
+  /** Called instead when the deadlines end before its time. */
+  forget? (): void
   expiresAt: number
   before: Expirable | undefined
   after: Expirable | undefined
@@ -81,7 +83,11 @@ export function createDeadlines (clock: Clock = systemClock): Deadlines {
   function close (): void {
     for (const list of lists.values()) {
       if (list.timer !== undefined) clock.clearTimeout(list.timer)
-      while (list.first !== undefined) disarm(list.first)
+      while (list.first !== undefined) {
+        const { first } = list
+        disarm(first)
+        first.forget?.()
+      }
     }
     lists.clear()
   }

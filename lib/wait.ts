@@ -2,7 +2,7 @@
  * A call that waits: for its turn, or for a moment before it is tried again. It ends by the clock, when it is woken, when
  * the client goes, or when its owner no longer wants it.
  */
-import { AbortedError } from './errors.ts'
+import { AbortedError, NoTargetError } from './errors.ts'
 import { unwatch, watch } from './forward/connection.ts'
 import type { Deadlines, Expirable } from './deadlines.ts'
 import type { Watcher } from './forward/connection.ts'
@@ -42,6 +42,11 @@ export class Wait implements Expirable, Watcher, Cancelable {
 
   expire (): void {
     this.#end('expired')
+  }
+
+  /** The gateway has closed: there is nothing left to wait for. */
+  forget (): void {
+    this.#end(new NoTargetError({ cause: new Error('the gateway has closed') }))
   }
 
   clientGone (): void {

@@ -23,7 +23,7 @@ import { Gathering } from '../lib/composite/gather.ts'
 import { parseComposite } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { checkRequest } from '../lib/routes/call.ts'
-import { createDeliver } from '../lib/routes/deliver.ts'
+import { createDeliver, sayClose } from '../lib/routes/deliver.ts'
 import type { AnswerHeaders } from '../lib/composite/answer-headers.ts'
 import type { Combined } from '../lib/composite/answer.ts'
 import type { GatherTools } from '../lib/composite/gather.ts'
@@ -92,7 +92,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
       report(gathering)
       const verdict = judge(gathering)
       if (verdict.kind === 'error') fail(plan.config, request, reply, verdict.error)
-      else if (verdict.kind === 'refusal') passRefusal(verdict.part, request, reply)
+      else if (verdict.kind === 'refusal') passRefusal(verdict.part, request, reply, reverseproxy.closing)
       else send(reply, gathering)
     }
   }
@@ -124,7 +124,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
   }
 
   function send (reply: FastifyReply, gathering: Gathering): void {
-    if (reverseproxy.closing) reply.header('connection', 'close')
+    if (reverseproxy.closing) sayClose(reply)
     if (!gathering.request.raw.complete) lingerWhileUploading(gathering.request, reply, deadlines)
     reply.send(new Uncombined(gathering))
   }
@@ -245,8 +245,9 @@ class Uncombined {
 }
 
 /** A part's own refusal is the answer, body and headers. */
-function passRefusal ({ status, headers, bytes, plan }: Part, request: FastifyRequest, reply: FastifyReply): void {
+function passRefusal ({ status, headers, bytes, plan }: Part, request: FastifyRequest, reply: FastifyReply, closing: boolean): void {
   reply.code(status!)
+  if (closing) sayClose(reply)
   plan.route.settings!.policies.response({ ...headers }, reply, request)
   reply.header('x-composite-complete', 'false')
   reply.send(bytes)

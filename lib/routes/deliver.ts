@@ -36,7 +36,7 @@ export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
       if (answer.statusMessage !== '' && answer.statusMessage !== STATUS_CODES[answer.status] && request.raw.httpVersionMajor === 1) setReason(reply, answer.statusMessage)
       const plain = call.settings.policies.response(answer.headers, reply, request) && answer.plain
       if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
-      if (isClosing()) reply.header('connection', 'close')
+      if (isClosing()) sayClose(reply)
       if (call.settings.modifyResponse === undefined) send(reply, answer, call.method, plain)
       else modify(call, answer, call.settings.modifyResponse).then(undefined, error => refuse(error))
     } catch (error) {
@@ -55,13 +55,18 @@ export function createDeliver ({ deadlines, isClosing }: DeliverTools) {
   function fail (plan: Pick<ProxyConfig, 'errorHandler'>, request: FastifyRequest, reply: FastifyReply, error: Error): void {
     // Nobody is there to read it; the record says so.
     if (error instanceof AbortedError && isGone(request)) return
-    if (LAST_WORDS.has((error as { code?: string }).code ?? '')) reply.header('connection', 'close')
+    if (LAST_WORDS.has((error as { code?: string }).code ?? '')) sayClose(reply)
     else if (!request.raw.complete) lingerWhileUploading(request, reply, deadlines)
     if (plan.errorHandler === undefined) sendError(reply, error)
     else handle(plan.errorHandler, request, reply, error)
   }
 
   return { deliver, fail }
+}
+
+/** The connection ends with this answer. HTTP/2 has its own way (GOAWAY), and no such header (RFC 9113 section 8.2.2). */
+export function sayClose (reply: FastifyReply): void {
+  if (reply.request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
 }
 
 function sendError (reply: FastifyReply, error: Error): void {
