@@ -4,7 +4,7 @@
  */
 import { BACKSLASH, CLOSE_ARRAY, CLOSE_OBJECT, OPEN_ARRAY, OPEN_OBJECT, QUOTE, isSpace } from './bytes.ts'
 import { JsonProblem } from './problem.ts'
-import type { Scanned } from './scan.ts'
+import type { Scanned } from './scan-bytes.ts'
 import { entryMarks } from './walk.ts'
 
 /** The bytes are valid UTF-8. */
