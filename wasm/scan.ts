@@ -19,7 +19,7 @@
 /** Bodies are put here. Room for the blanks behind the longest. */
 export const text: usize = memory.data(1024 * 1024 + 128)
 
-/** How many there are, then their places. Two for each entry, which takes five bytes at least: `"":0,`. */
+/** How many there are, whether all is ASCII, then their places. Two for each entry, which takes five bytes at least: `"":0,`. */
 export const separators: usize = memory.data(2 * 1024 * 1024)
 
 /** For every open container whether it is an object. A block can open 64 more than the 1000 allowed before it is refused. */
@@ -69,10 +69,12 @@ export function scan (start: u32, length: u32, maxDepth: i32): u32 {
   let needsDigit: u64 = 0
 
   const marked = load<u8>(text + start) === 0x7b
-  let separator = separators + 4
+  let separator = separators + 8
   let depth: i32 = 0
   let deepest: i32 = 0
   let end: usize = 0
+  /** All blocks, put over each other. */
+  let seen = i8x16.splat(0)
   /** Not zero: refused. */
   let bad: u64 = 0
 
@@ -81,6 +83,8 @@ export function scan (start: u32, length: u32, maxDepth: i32): u32 {
     const b = v128.load(block, 16)
     const c = v128.load(block, 32)
     const d = v128.load(block, 48)
+
+    seen = v128.or(seen, v128.or(v128.or(a, b), v128.or(c, d)))
 
     let quote = Mask.equal(a, b, c, d, quoteByte)
     const backslash = Mask.equal(a, b, c, d, backslashByte)
@@ -243,7 +247,8 @@ export function scan (start: u32, length: u32, maxDepth: i32): u32 {
       }
     }
     if (end !== 0) {
-      store<u32>(separators, u32(separator - separators) / 4 - 1)
+      store<u32>(separators, u32(separator - separators) / 4 - 2)
+      store<u32>(separators, u32(i8x16.bitmask(seen) === 0), 4)
       return u32(end - text)
     }
   }

@@ -4,9 +4,7 @@
  *
  * The buffers belong to their values from then on: nobody may write to them.
  */
-import { isAscii, isUtf8 } from 'node:buffer'
 import { OPEN_ARRAY, OPEN_OBJECT, LETTER_F, LETTER_N, LETTER_T, QUOTE } from './bytes.ts'
-import { JsonProblem } from './problem.ts'
 import { deepest, scan } from './scan.ts'
 import { entryMarks } from './walk.ts'
 
@@ -17,7 +15,7 @@ export interface Slice {
   readonly end: number
   /** True: all of it is ASCII. False: nobody knows. */
   readonly ascii: boolean
-  /** Of an object: where its entries are (see Scanned), once somebody has looked. */
+  /** Of an object: where its entries are (see Places), once somebody has looked. */
   marks: readonly number[] | undefined
 }
 
@@ -58,9 +56,7 @@ export type JsonKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'n
 
 /** Refuses what is no JSON (RFC 8259), no UTF-8, or nested deeper than `maxDepth` (at most 1000). A byte order mark is skipped. */
 export function parseJson (bytes: Buffer, maxDepth: number): Json {
-  const ascii = isAscii(bytes)
-  if (!ascii && !isUtf8(bytes)) throw new JsonProblem('utf8', firstNonUtf8(bytes))
-  const { start, end, marks } = scan(bytes, maxDepth)
+  const { start, end, marks, ascii } = scan(bytes, maxDepth)
   return { form: 'slice', bytes, start, end, ascii, marks }
 }
 
@@ -129,12 +125,4 @@ export function entryAt (source: Slice, index: number): Entry {
   const marks = marksOf(source)
   const at = index * 4
   return { key: slice(source, marks[at]!, marks[at + 1]!), value: slice(source, marks[at + 2]!, marks[at + 3]!) }
-}
-
-/** What the decoder would have to replace is where the bytes and their replacement part. */
-function firstNonUtf8 (bytes: Buffer): number {
-  const replaced = Buffer.from(bytes.toString())
-  let i = 0
-  while (bytes[i] === replaced[i]) i++
-  return i
 }

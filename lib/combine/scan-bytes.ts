@@ -35,7 +35,8 @@ const HEX = tableOf(byte => /[\da-f]/i.test(String.fromCharCode(byte)))
 /** May follow a backslash on its own. */
 const ESCAPED = tableOf(byte => '"\\/bfnrt'.includes(String.fromCharCode(byte)))
 
-export interface Scanned {
+/** Where things are in a body that is valid. */
+export interface Places {
   /** The value without the white space around it. */
   readonly start: number
   readonly end: number
@@ -54,8 +55,8 @@ const text = new Uint8Array(longest + 1)
 /** For every open container whether the one around it is an object. */
 const around = new Uint8Array(deepest + 2)
 
-/** At most `longest` bytes, `deepest` levels. */
-export function scanBytes (bytes: Uint8Array, maxDepth: number): Scanned {
+/** At most `longest` bytes that are valid UTF-8, `deepest` levels. */
+export function scanBytes (bytes: Uint8Array, maxDepth: number): Places {
   const length = bytes.length
   text.set(bytes)
   text[length] = 0

@@ -3,7 +3,7 @@
  * which takes a third of the time of a loop over the bytes.
  */
 import { isSpace } from './bytes.ts'
-import type { Scanned } from './scan-bytes.ts'
+import type { Scanned } from './scan.ts'
 import { scanModule } from './scan-module.ts'
 
 interface Exports {
@@ -25,24 +25,24 @@ const OPEN_ARRAY = 0x5b
 /** undefined: no WebAssembly (--jitless), or a processor without its SIMD. */
 export const scanFast = createScan()
 
-/** The scan takes at most `longest` bytes, `deepest` levels. undefined: they are not valid, or no object or array. */
+/** The scan takes at most `longest` bytes, `deepest` levels. undefined: they are not valid, or no object or array. Whether they are UTF-8 is not looked at. */
 function createScan (): ((bytes: Uint8Array, maxDepth: number) => Scanned | undefined) | undefined {
   const exports = instantiate()
   if (exports === undefined) return undefined
   const { scan, memory } = exports
   const text = new Uint8Array(memory.buffer, exports.text.value)
-  /** How many there are, then the places of the colons and commas of an outermost object. */
+  /** How many there are, whether all is ASCII, then the places of the colons and commas of an outermost object. */
   const separators = new Int32Array(memory.buffer, exports.separators.value)
 
   /** Between two separators is a key or a value, with white space around it. */
   const marksOf = (start: number, end: number): number[] => {
-    const marks: number[] = []
     const count = separators[0]!
+    const marks: number[] = []
     if (count === 0) return marks
     let separator = start
-    for (let at = 1; at <= count + 1; at++) {
+    for (let at = 2; at <= count + 2; at++) {
       let from = separator + 1
-      separator = at > count ? end - 1 : separators[at]!
+      separator = at === count + 2 ? end - 1 : separators[at]!
       let to = separator
       while (isSpace(text[from]!)) from++
       while (isSpace(text[to - 1]!)) to--
@@ -63,7 +63,7 @@ function createScan (): ((bytes: Uint8Array, maxDepth: number) => Scanned | unde
     let over = end
     while (over < length && isSpace(text[over]!)) over++
     if (over !== length) return undefined
-    return { start, end, marks: first === OPEN_OBJECT ? marksOf(start, end) : undefined }
+    return { start, end, marks: first === OPEN_OBJECT ? marksOf(start, end) : undefined, ascii: separators[1] === 1 }
   }
 }
 

@@ -4,11 +4,11 @@
  */
 import { BACKSLASH, CLOSE_ARRAY, CLOSE_OBJECT, OPEN_ARRAY, OPEN_OBJECT, QUOTE, isSpace } from './bytes.ts'
 import { JsonProblem } from './problem.ts'
-import type { Scanned } from './scan-bytes.ts'
+import type { Places } from './scan-bytes.ts'
 import { entryMarks } from './walk.ts'
 
 /** The bytes are valid UTF-8. */
-export function scanLarge (bytes: Uint8Array, maxDepth: number): Scanned {
+export function scanLarge (bytes: Uint8Array, maxDepth: number): Places {
   let start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
   checkDepth(bytes, start, maxDepth)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, bytes.length - start).toString()
