@@ -166,7 +166,6 @@ export function scan (start: u32, length: u32, maxDepth: i32): u32 {
       const behind = (exponent << 1) | afterExponent
       afterExponent = exponent >> 63
       bad |= behind & ~(digit | minus | plus)
-      bad |= plus & ~behind
       sign |= plus
       signPlace |= behind
     }
