@@ -64,7 +64,7 @@ export interface Logged extends StartedGateway {
 /** A gateway with these composites, by path. */
 export async function startComposites (t: TestLike, backends: GatewayOptions['backends'], routes: Readonly<Record<string, CompositeOptions>>, options: GatewayOptions = {}): Promise<Logged> {
   const log = collectLog()
-  const gateway = await startGateway(t, { ...options, backends } as GatewayOptions, app => {
+  const gateway = await startGateway(t, { circuitBreaker: false, ...options, backends } as GatewayOptions, app => {
     for (const [path, composite] of Object.entries(routes)) app.reverseproxy.composite.add('GET', path, composite)
   }, { logger: { level: 'warn', stream: log.stream } })
   const { app } = gateway

@@ -62,7 +62,7 @@ t.test('_meta tells of every part: state, status, code, time', async t => {
     { name: 'refused', state: 'failed', status: 404, code: 'RP_ERR_PART_STATUS' }
   ])
   for (const { name, ms } of parts) t.ok(typeof ms === 'number' && ms >= 0 && ms < 5000, `${name}: ${ms}`)
-  t.equal(parts[3]?.ms, 0)
+  t.ok(parts[3]!.ms < 100, 'nobody waited for it')
 })
 
 t.test('_meta replaces a key of that name that a part has', async t => {

@@ -13,7 +13,7 @@ const TIMEOUT = { connect: 1000, headers: 250, idle: 250, total: 0 }
 const REQUESTS: Array<[string, Buffer]> = [['GET', get('/')], ['POST', post('/', 'hello')], ['POST in chunks', post('/', ['hel', 'lo'])], ['POST of 200 KB', post('/', seededBytes(200_000))], ['DELETE', requestBytes('DELETE', '/')]]
 
 t.test('a refused connection is a 502 at once', async t => {
-  const gateway = await startGateway(t, { backends: { up: `http://127.0.0.1:${await closedPort()}` } })
+  const gateway = await startGateway(t, { circuitBreaker: false, backends: { up: `http://127.0.0.1:${await closedPort()}` } })
   const client = await rawClient(t, gateway.port)
   for (const [name, bytes] of REQUESTS) {
     const started = performance.now()
@@ -26,7 +26,7 @@ t.test('a refused connection is a 502 at once', async t => {
 })
 
 t.test('a name that does not resolve is a 502', async t => {
-  const gateway = await startGateway(t, { backends: { up: 'http://backend.invalid:8080' } })
+  const gateway = await startGateway(t, { circuitBreaker: false, backends: { up: 'http://backend.invalid:8080' } })
   for (const [name, bytes] of REQUESTS.slice(0, 2)) {
     const { response } = await rawRequest(gateway.port, bytes, { ms: 8000 })
     checkErrorBody(t, response, 502, name)
@@ -46,7 +46,7 @@ t.test('a backend whose TLS fails is a 502', async t => {
     ['a name it is for', `https://127.0.0.1:${secure}`, { ca: CERTIFICATE, servername: 'backend.test' }, 200],
     ['no checks', `https://127.0.0.1:${secure}`, { rejectUnauthorized: false }, 200]
   ] as const) {
-    const gateway = await startGateway(t, { backends: { up: { targets: [url], ...(tls === undefined ? {} : { tls }) } } } as GatewayOptions)
+    const gateway = await startGateway(t, { circuitBreaker: false, backends: { up: { targets: [url], ...(tls === undefined ? {} : { tls }) } } } as GatewayOptions)
     const { response } = await rawRequest(gateway.port, get('/'))
     if (status === 200) t.strictSame([response.status, response.text], [200, 'ok'], `${name}: served`)
     else checkErrorBody(t, response, status, name)
@@ -238,7 +238,7 @@ async function tlsUpstream (t: Test): Promise<number> {
 
 t.test('the first request after a fault has passed succeeds within a second', async t => {
   const upstream = await rawUpstream(t, OK)
-  const gateway = await startGateway(t, { backends: { up: upstream.url }, timeout: TIMEOUT } as GatewayOptions)
+  const gateway = await startGateway(t, { circuitBreaker: false, backends: { up: upstream.url }, timeout: TIMEOUT } as GatewayOptions)
   for (let round = 0; round < 3; round++) {
     await checkHealthy(t, gateway)
     await upstream.stop()
@@ -333,7 +333,7 @@ t.test('a followed redirect stays with configured backends and drops credentials
   const other = await rawUpstream(t, respond(200, {}, 'other'))
   const stranger = await rawUpstream(t, respond(200, {}, 'stranger'))
   const upstream = await rawUpstream(t, OK)
-  const gateway = await startGateway(t, { backends: { up: { targets: [upstream.url], redirects: { follow: 3 } }, other: other.url } } as GatewayOptions)
+  const gateway = await startGateway(t, { circuitBreaker: false, backends: { up: { targets: [upstream.url], redirects: { follow: 3 } }, other: other.url } } as GatewayOptions)
   const redirect = (location: string, status = 302): Script => async ({ request }) => request.target === '/start' ? respond(status, { Location: location }, 'moved') : respond(200, {}, `own ${request.target}`)
   for (const status of [301, 302, 303, 307, 308]) {
     upstream.answer(redirect('/next?a=%2F', status))
