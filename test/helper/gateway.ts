@@ -66,6 +66,8 @@ export interface Pair extends StartedGateway {
 export interface PairOptions extends RawUpstreamOptions {
   /** Gateway options besides `backends`. */
   readonly gateway?: Omit<GatewayOptions, 'backends'>
+  /** Leaves circuit breakers as they are by default: on. */
+  readonly breakers?: true
   /** Options of the backend `up` besides its target. */
   readonly backend?: Readonly<Record<string, unknown>>
   /** Default: everything goes to `up`. */
@@ -78,7 +80,7 @@ export async function startPair (t: TestLike, script: Script, options: PairOptio
   const upstream = await rawUpstream(t, script, options)
   const backends = { up: { targets: [upstream.url], ...options.backend } }
   // what a fault looks like is asked again and again: a circuit that opens has tests of its own
-  const gateway = await startGateway(t, { circuitBreaker: false, ...options.gateway, backends } as GatewayOptions, options.configure, options.server)
+  const gateway = await startGateway(t, { ...(options.breakers === true ? undefined : { circuitBreaker: false }), ...options.gateway, backends } as GatewayOptions, options.configure, options.server)
   return { ...gateway, upstream }
 }
 

@@ -18,7 +18,7 @@ const BROKEN = respond(500, [], 'broken')
 
 /** One backend `up` with breaker options, and everything goes to it. */
 function start (t: TestLike, script: Script, circuitBreaker?: Breaker | boolean, options: PairOptions = {}) {
-  return startPair(t, script, { ...options, backend: { ...(circuitBreaker === undefined ? undefined : { circuitBreaker }), ...options.backend } })
+  return startPair(t, script, { ...options, breakers: true, backend: { ...(circuitBreaker === undefined ? undefined : { circuitBreaker }), ...options.backend } })
 }
 
 /** Several upstreams that are the targets of `up`. */
