@@ -1,5 +1,4 @@
 /** The end of a gateway in this process: what is announced, what finishes, what is cut, what is left. */
-import dns from 'node:dns'
 import t from 'tap'
 import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
@@ -447,40 +446,6 @@ t.test('two requests on one connection, sent at once, are both answered', async 
   t.equal((await client.response(1)).status, 200)
   t.ok(client.responses[1]?.complete)
   await within(4000, closed)
-})
-
-t.test('a second address of localhost is drained and cut as the first', async t => {
-  const up = await backend(t)
-  const { lookup } = dns
-  t.teardown(() => { dns.lookup = lookup })
-  dns.lookup = ((host: string, options: { all?: boolean }, done: (error: null, found: unknown) => void) => {
-    // a server of Node's own looks for one address, Fastify for all
-    if (typeof options === 'function') process.nextTick(options, null, host === 'localhost' ? '127.0.0.1' : host, 4)
-    else process.nextTick(done, null, options.all === true ? [{ address: '127.0.0.1', family: 4 }, { address: '127.0.0.2', family: 4 }] : '127.0.0.1', 4)
-  }) as typeof lookup
-  const { app, port } = await listen(t, await buildGateway({ backends: { up: up.url }, shutdown: { delay: 100, timeout: 800 } }), 'localhost')
-  const open = async (path: string) => {
-    const socket = connect(port, '127.0.0.2')
-    let received = ''
-    let closed = false
-    socket.on('data', (piece: Buffer) => { received += piece.toString('latin1') })
-    socket.on('error', () => {}).on('close', () => { closed = true })
-    await once(socket, 'connect')
-    socket.write(get(path))
-    t.teardown(() => { socket.destroy() })
-    return { get received () { return received }, get closed () { return closed } }
-  }
-  const finishing = await open('/hold/finishing')
-  const hanging = await open('/hold/hanging')
-  await up.holds(2)
-  const closed = app.close()
-  await sleep(300)
-  up.held.find(({ url }) => url === '/hold/finishing')!.response.end('whole')
-  t.ok(await waitFor(() => finishing.received.endsWith('whole')), 'finished')
-  t.match(finishing.received, /connection: close/i)
-  await within(5000, closed)
-  t.ok(await waitFor(() => hanging.closed, 1500), 'cut')
-  t.ok(await isRefused(port, '127.0.0.2'))
 })
 
 // ---------------------------------------------------------------- HTTP/2
