@@ -1,7 +1,7 @@
 /** Answers that no backend gave: what a fallback says, in the shape of an answer. */
 import { Readable } from 'node:stream'
 import { InvalidCallError } from './errors.ts'
-import { isHeaderValue, isToken } from './headers/names.ts'
+import { BEYOND_ASCII, isHeaderValue, isToken } from './headers/names.ts'
 import type { Answer } from './types.ts'
 
 interface Made {
@@ -9,9 +9,6 @@ interface Made {
   readonly headers: Readonly<Record<string, string | string[]>>
   readonly body: Buffer | undefined
 }
-
-// eslint-disable-next-line no-control-regex
-const BEYOND_ASCII = /[^\x00-\x7f]/
 
 class MadeAnswer implements Answer {
   readonly status: number

@@ -1,4 +1,5 @@
 /** Where a redirect leads, as a call (RFC 9110 section 15.4). Pure. */
+import { UNTRIED } from './routes/call.ts'
 import { isSafePath } from './rewrite/index.ts'
 import type { Answer, Backend, Call, RawHeaders, Target } from './types.ts'
 
@@ -34,12 +35,8 @@ export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): 
   const sameOrigin = place.target.origin === from.origin && url.origin === from.origin
   return {
     ...call,
+    ...UNTRIED,
     ...place,
-    tried: undefined,
-    slot: undefined,
-    ticket: undefined,
-    running: undefined,
-    attempt: undefined,
     method,
     body: dropsBody ? { kind: 'none' } : call.body,
     headers: filterHeaders(call.headers, sameOrigin ? NOTHING : new Set([...OF_THE_ORIGIN, ...call.settings.policies.added]), dropsBody)

@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createBalancer } from '../lib/balancing/index.ts'
 import { BalancerError, ConnectionLimitError, NoTargetError, circuitOpen } from '../lib/errors.ts'
-import { isPanic } from '../lib/health/index.ts'
+import { candidates } from '../lib/health/index.ts'
 import { createRegistry } from '../lib/registry.ts'
 import { createLookup } from '../lib/routes/lookup.ts'
 import { createSettings } from '../lib/routes/settings.ts'
@@ -92,9 +92,10 @@ function choose (call: Call, gates: readonly Gate[]): Target {
   const first = usable.length === 1 ? usable[0]! : pick(backend, usable, call)
   const fits = refusal(first, call, gates) === undefined
   if (fits && panic?.mode !== '503') return first
-  const candidates = findCandidates(usable, call, gates, panic)
-  if (candidates.length === 0) throw refuse(call, gates, usable)
-  return fits || (candidates.includes(first) && candidates.length === usable.length) ? first : candidates.length === 1 ? candidates[0]! : pick(backend, candidates, call)
+  const found = findCandidates(usable, call, gates, panic)
+  if (found.length === 0) throw refuse(call, gates, usable)
+  if (fits || found.length === usable.length) return first
+  return found.length === 1 ? found[0]! : pick(backend, found, call)
 }
 
 /** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
@@ -102,10 +103,10 @@ function findCandidates (usable: readonly Target[], call: Call, gates: readonly 
   const reasons = usable.map(target => refusal(target, call, gates))
   // an open circuit does not make a sick target less sick
   const sick = panic === undefined ? 0 : usable.filter(target => gates.some(gate => isSick(gate(target, call.backend, call)))).length
-  const inPanic = panic !== undefined && isPanic(usable.length - sick, usable.length, panic)
-  if (inPanic && panic.mode === '503') return []
+  const use = candidates(usable.length - sick, usable.length, panic)
+  if (use === 'none') return []
   // in a panic health is overlooked, not circuits, limits and wishes
-  if (inPanic) reasons.forEach((reason, index) => { if (reason !== undefined) reasons[index] = refusal(usable[index]!, call, gates, true) })
+  if (use === 'all') reasons.forEach((reason, index) => { if (reason !== undefined) reasons[index] = refusal(usable[index]!, call, gates, true) })
   const admitted = usable.filter((_, index) => reasons[index] === undefined)
   return admitted.length > 0 ? admitted : usable.filter((_, index) => reasons[index] === 'warming' || reasons[index] === 'tried')
 }

@@ -9,7 +9,9 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createBreaker } from '../lib/circuit-breaker/index.ts'
 import { answerOf, madeAnswer } from '../lib/fallback.ts'
-import { CircuitOpenError, InvalidCallError, TimeoutError, UnknownBackendError } from '../lib/errors.ts'
+import { CircuitOpenError, circuitOpen, InvalidCallError, TimeoutError } from '../lib/errors.ts'
+import { UNTRIED } from '../lib/routes/call.ts'
+import { unknownBackend } from '../lib/routes/lookup.ts'
 import { Wait } from '../lib/wait.ts'
 import type { Breaker, BreakerState, BreakerStats, Ticket } from '../lib/circuit-breaker/index.ts'
 import type { BreakerConfig, BreakerName, Fallback, FallbackFunction } from '../lib/resilience/types.ts'
@@ -32,6 +34,7 @@ export interface BreakerView extends BreakerName {
 
 /** Targets by their URL; without one, all of the backend. @throws RangeError for names that are not there */
 export interface BreakersApi {
+  /** Of a backend: that of the first target that has one. */
   get (backend: string, target?: string): BreakerView | undefined
   /** Those that have seen a call. */
   list (): BreakerView[]
@@ -71,7 +74,7 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
     if (breaker === undefined) return next(call)
     const ticket = breaker.enter()
     // the gate was asked a moment ago, within the same tick
-    if (ticket === undefined) return Promise.reject(new CircuitOpenError())
+    if (ticket === undefined) return Promise.reject(circuitOpen(breaker.retryAfter, new Error(`backend ${call.backend.name}: the circuit has just opened`)))
     call.ticket = ticket
     return ticket.trial ? tryOut(next, call, ticket) : next(call)
   }
@@ -120,13 +123,13 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
   /** The same call to another backend, with what holds there. */
   function towards (call: Call, name: string): Call {
     const backend = registry.resolve(name, call.record.tenant)
-    if (backend === undefined) throw new UnknownBackendError({ cause: new Error(`there is no backend ${JSON.stringify(name)}`) })
+    if (backend === undefined) throw unknownBackend(name)
     const settings = reverseproxy.findSettings(call.settings.proxy, backend.config)
     // what reply.proxy() was told of the time holds there, too
     const timeouts = call.timeouts === call.settings.timeouts ? settings.timeouts : call.timeouts
     const deadline = timeouts.total > 0 ? Math.min(call.deadline, clock.now() + timeouts.total) : call.deadline
     call.record.backend = name
-    return { ...call, backend, settings, timeouts, deadline, target: undefined, tried: undefined, patience: 0, slot: undefined, ticket: undefined, running: undefined, attempt: undefined }
+    return { ...call, ...UNTRIED, backend, settings, timeouts, deadline }
   }
 
   function named (name: string, url: string | undefined): Array<{ backend: Backend, target: Target }> {

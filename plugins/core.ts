@@ -34,7 +34,7 @@ export interface ReverseProxy {
   readonly observers: Observer[]
   /** Puts a layer in its place; each place can be filled once. */
   layer (name: LayerName, layer: Layer): void
-  /** True from the moment `app.close()` was called. Owner: plugins/shutdown.ts */
+  /** True from the moment closing has begun (`app.close()`, a tick later). Owner: plugins/shutdown.ts */
   closing: boolean
   /** The innermost stage. Owner: plugins/forward.ts */
   forward: Send

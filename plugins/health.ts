@@ -36,7 +36,7 @@ export interface HealthView {
 }
 
 export interface HealthApi {
-  /** Asks the targets now, one or all of a backend; true when all of them are healthy then. @throws RangeError for names that are not there */
+  /** Asks the targets now, one or all of a backend; true when no check says otherwise then; ejections are another matter, and what is drained or has no check counts as healthy. @throws RangeError for names that are not there */
   check (backend: string, target?: string): Promise<boolean>
   /** Of one backend or all. @throws RangeError */
   status (backend?: string): HealthView[]

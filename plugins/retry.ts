@@ -12,6 +12,7 @@ import { AbortedError, TimeoutError } from '../lib/errors.ts'
 import { outcomeOfError, outcomeOfStatus } from '../lib/outcomes.ts'
 import { createBudget, isRepeatable, parseRetryAfter, verdict, waitOf } from '../lib/retry/index.ts'
 import { canReplay, keepForReplay } from '../lib/retry/replay.ts'
+import { UNTRIED } from '../lib/routes/call.ts'
 import { Wait } from '../lib/wait.ts'
 import type { Expirable } from '../lib/deadlines.ts'
 import type { RetryBudgetConfig, RetryConfig } from '../lib/resilience/types.ts'
@@ -43,10 +44,8 @@ const retry: FastifyPluginAsync = async function retry (fastify) {
 
   const layer: Layer = next => function tryAgain (call) {
     const { retry } = call.settings
-    if (retry.attempts === 1) {
-      if (retry.perTryTimeout !== undefined) call.patience = retry.perTryTimeout
-      return next(call)
-    }
+    if (retry.perTryTimeout !== undefined) call.patience = retry.perTryTimeout
+    if (retry.attempts === 1) return next(call)
     const budget = retry.budget === undefined ? undefined : budgetOf(call, retry.budget)
     budget?.call()
     call.record.calls++
@@ -83,9 +82,8 @@ const retry: FastifyPluginAsync = async function retry (fastify) {
   }
 
   function attempt (run: Run, call: Call): Promise<Answer> {
-    const { retry: { hedge, perTryTimeout } } = run
+    const { retry: { hedge } } = run
     run.used++
-    if (perTryTimeout !== undefined) call.patience = perTryTimeout
     return hedge !== undefined && run.used === 1 && isSafe(run) ? race(run, call, hedge.after) : run.next(call)
   }
 
@@ -209,7 +207,7 @@ function makeRoom ({ call, last }: Run): void {
 function another (run: Run): Call {
   const { call, last, named } = run
   if (last.target !== undefined) run.tried = [...run.tried, last.target]
-  run.last = { ...call, target: named, tried: run.tried, slot: undefined, ticket: undefined, running: undefined, attempt: undefined }
+  run.last = { ...call, ...UNTRIED, target: named, tried: run.tried, patience: call.patience }
   return run.last
 }
 

@@ -5,6 +5,7 @@
 export * from './helper/certificate.ts'
 export * from './helper/client.ts'
 export * from './helper/composite.ts'
+export * from './helper/counts.ts'
 export * from './helper/gateway.ts'
 export * from './helper/messages.ts'
 export * from './helper/time.ts'

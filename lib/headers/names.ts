@@ -60,3 +60,7 @@ const FORBIDDEN_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 export function isHeaderValue (value: string): boolean {
   return !FORBIDDEN_IN_VALUE.test(value)
 }
+
+/** Header values with other characters are Latin-1 on the wire, and cannot be joined with a text that is UTF-8. */
+// eslint-disable-next-line no-control-regex
+export const BEYOND_ASCII = /[^\x00-\x7f]/

@@ -1,14 +1,11 @@
 /** The answer's headers on their way to the client. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { connectionTokens, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED } from './names.ts'
+import { BEYOND_ASCII, connectionTokens, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED } from './names.ts'
 import { InvalidHeaderError } from '../errors.ts'
 import { foldEdits } from './edits.ts'
 import type { HeaderEdits, HeaderValue } from '../types.ts'
 
 export type AnswerHeaders = Record<string, string | string[]>
-
-// eslint-disable-next-line no-control-regex
-const BEYOND_ASCII = /[^\x00-\x7f]/
 
 /** Puts an answer's headers on a reply; false when it added a value that is not plain ASCII. */
 export type ResponsePolicy = (headers: AnswerHeaders, reply: FastifyReply, request: FastifyRequest) => boolean

@@ -123,11 +123,6 @@ class Tracker implements Outlier {
 
 export type { Tracker }
 
-/** The counters of one target by itself, for who decides about ejections in another way than {@link createOutlierGroup}. */
-export function createOutlier (config: OutlierConfig, clock: Clock): Outlier {
-  return new Tracker('', rulesOf(config, clock))
-}
-
 /** The targets of a backend, of which only so many may be out at once. */
 export interface OutlierGroup {
   /** The tracker of a target, made on first use. When targets are exchanged, track the new ones before forgetting the old. */

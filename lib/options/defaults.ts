@@ -1,6 +1,7 @@
 /**
  * Every default of the options in one place, as a user would write it: the schemas print them, the resolvers apply them.
  */
+import { DEFAULT_RETRY_METHODS, DEFAULT_RETRY_OUTCOMES, DEFAULT_RETRY_STATUSES } from '../retry/policy.ts'
 
 /** Outcomes that are a target's fault. */
 export const FAILURES = ['server-error', 'connect-error', 'reset', 'timeout', 'bad-response'] as const
@@ -51,9 +52,9 @@ export const DEFAULTS = {
   /** What an object has that does not say otherwise. */
   retry: {
     attempts: 2,
-    methods: ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'],
-    statuses: [502, 503, 504],
-    outcomes: ['connect-error', 'reset', 'timeout', 'bad-response'],
+    methods: DEFAULT_RETRY_METHODS,
+    statuses: DEFAULT_RETRY_STATUSES,
+    outcomes: DEFAULT_RETRY_OUTCOMES,
     backoff: { initial: '25ms', max: '250ms', factor: 2 },
     maxRetryAfter: '5s',
     replayLimit: '64kb',

@@ -29,6 +29,9 @@ export interface CallTools {
   now (): number
 }
 
+/** What the attempts of a call have left on it; a call made of another one begins without. */
+export const UNTRIED = Object.freeze({ target: undefined, tried: undefined, patience: 0, slot: undefined, ticket: undefined, running: undefined, attempt: undefined }) satisfies Partial<Call>
+
 export type CreateCall = (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, plan: Plan, options: CallOptions | undefined) => Call
 
 /** @throws coded 4xx errors for what the client sent, UnknownBackendError (500) for what the set-up lacks */

@@ -30,6 +30,6 @@ export function createLookup ({ config, registry, findSettings }: LookupTools): 
   }
 }
 
-function unknownBackend (name: string | undefined): Error {
+export function unknownBackend (name: string | undefined): Error {
   return new UnknownBackendError({ cause: new Error(name === undefined ? 'no backend was named and there is no defaultBackend' : `there is no backend ${JSON.stringify(name)}`) })
 }

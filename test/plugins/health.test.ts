@@ -1,11 +1,10 @@
 /** Active health checks, slow start and panic: a real gateway with real backends. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { CERTIFICATE, CERTIFICATE_KEY, httpUpstream, rawUpstream, seededRandom, sleep, startGateway, waitFor } from '../helper.ts'
+import { CERTIFICATE, CERTIFICATE_KEY, httpUpstream, rawUpstream, seededRandom, sleep, startGateway, waitFor, askTimes } from '../helper.ts'
 import type { FastifyInstance } from 'fastify'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Configure, GatewayOptions, StartedGateway, TestLike } from '../helper.ts'
@@ -81,25 +80,6 @@ async function judged (app: FastifyInstance): Promise<void> {
 
 function becomes (app: FastifyInstance, healthy: boolean, url?: string): Promise<boolean> {
   return waitFor(() => isHealthy(app, url) === healthy)
-}
-
-/** Sends requests one after the other; counts bodies, or statuses other than 200. */
-async function ask (url: string, times: number): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {}
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  for (let n = 0; n < times; n++) {
-    const key = await new Promise<string>((resolve, reject) => {
-      request(`${url}/x`, { agent }, answer => {
-        const chunks: Buffer[] = []
-        answer.on('data', (data: Buffer) => chunks.push(data))
-        answer.on('end', () => { resolve(answer.statusCode === 200 ? Buffer.concat(chunks).toString() : String(answer.statusCode)) })
-        answer.on('error', reject)
-      }).on('error', reject).end()
-    })
-    counts[key] = (counts[key] ?? 0) + 1
-  }
-  agent.destroy()
-  return counts
 }
 
 // ---------------------------------------------------------------- what is asked
@@ -328,20 +308,20 @@ t.test('it takes `fall` bad results in a row to be unhealthy, and `rise` good on
 t.test('an unhealthy target gets no traffic, and gets it again when it is well', async t => {
   const [a, b, c] = await Promise.all([patient(t, 'a'), patient(t, 'b'), patient(t, 'c')])
   const { url, app } = await start(t, [a.url, b.url, c.url], { health: QUICK })
-  t.same(await ask(url, 6), { a: 2, b: 2, c: 2 })
+  t.same(await askTimes(url, 6), { a: 2, b: 2, c: 2 })
   b.well = false
   t.ok(await becomes(app, false, b.url))
-  t.same(await ask(url, 20), { a: 10, c: 10 }, 'the others share it evenly')
+  t.same(await askTimes(url, 20), { a: 10, c: 10 }, 'the others share it evenly')
   b.well = true
   t.ok(await becomes(app, true, b.url))
-  t.same(await ask(url, 9), { a: 3, b: 3, c: 3 })
+  t.same(await askTimes(url, 9), { a: 3, b: 3, c: 3 })
 })
 
 t.test('weights hold among those that are left', async t => {
   const [a, b, c] = await Promise.all([patient(t, 'a'), patient(t, 'b', { well: false }), patient(t, 'c')])
   const { url, app } = await start(t, [{ url: a.url, weight: 3 }, { url: b.url, weight: 2 }, c.url], { balancer: 'weighted-round-robin', health: QUICK })
   t.ok(await becomes(app, false, b.url))
-  const counts = await ask(url, 80)
+  const counts = await askTimes(url, 80)
   t.equal(counts['a']! + counts['c']!, 80)
   t.ok(Math.abs(counts['a']! - 60) <= 4, JSON.stringify(counts))
 })
@@ -376,16 +356,16 @@ t.test('initial: unhealthy targets get traffic only after their first good check
   const up = await patient(t, 'up', { page (_request, response) { letGo = () => { response.end('well') } } })
   const { url, app } = await start(t, up.url, { health: { ...QUICK, interval: '1h', rise: 5, timeout: '20s', initial: 'unhealthy' } })
   t.ok(await waitFor(() => letGo !== undefined))
-  t.same(await ask(url, 2), { 503: 2 })
+  t.same(await askTimes(url, 2), { 503: 2 })
   letGo!()
   t.ok(await becomes(app, true), 'the first result decides, whatever `rise` is')
-  t.same(await ask(url, 2), { up: 2 })
+  t.same(await askTimes(url, 2), { up: 2 })
 })
 
 t.test('initial: healthy by default, so that the first requests need not wait for checks', async t => {
   const up = await patient(t, 'up', { page () {} })
   const { url } = await start(t, up.url, { health: { ...QUICK, timeout: '20s' } })
-  t.same(await ask(url, 2), { up: 2 })
+  t.same(await askTimes(url, 2), { up: 2 })
 })
 
 t.test('unhealthyInterval holds while a target is unhealthy', async t => {
@@ -542,7 +522,7 @@ t.test('only one target may have checks', async t => {
   const [a, b] = await Promise.all([patient(t, 'a', { well: false }), patient(t, 'b', { well: false })])
   const { url, app } = await start(t, [{ url: a.url, health: QUICK }, b.url])
   t.ok(await becomes(app, false, a.url))
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
   t.equal(b.probes.length, 0)
 })
 
@@ -574,7 +554,7 @@ t.test('skipIfRecent: while traffic succeeds there are no checks', async t => {
   t.ok(await waitFor(() => up.probes.length === 1), 'the first one is made')
   const end = performance.now() + 700
   while (performance.now() < end) {
-    await ask(url, 1)
+    await askTimes(url, 1)
     await sleep(10)
   }
   t.equal(up.probes.length, 1)
@@ -633,10 +613,10 @@ t.test('an onChange that throws, or rejects, changes nothing', async t => {
     up.well = false
     t.ok(await becomes(app, false))
     t.ok(await up.checked(2), 'checks go on')
-    t.same(await ask(url, 1), { 503: 1 })
+    t.same(await askTimes(url, 1), { 503: 1 })
     up.well = true
     t.ok(await becomes(app, true))
-    t.same(await ask(url, 1), { up: 1 })
+    t.same(await askTimes(url, 1), { up: 1 })
   }
   await sleep(20)
   t.same(unhandled, [])
@@ -653,7 +633,7 @@ t.test('onChange may change the backend it is told of', async t => {
   const { length } = a.probes
   t.ok(await b.checked(3))
   t.ok(a.probes.length <= length + 1, 'it is not asked any more')
-  t.same(await ask(gateway.url, 3), { b: 3 })
+  t.same(await askTimes(gateway.url, 3), { b: 3 })
 })
 
 // ---------------------------------------------------------------- at run time
@@ -664,7 +644,7 @@ t.test('a target that is added is checked from now on', async t => {
   t.ok(await a.checked())
   app.reverseproxy.backends.addTarget('up', b.url)
   t.ok(await becomes(app, false, b.url))
-  t.same(await ask(url, 4), { a: 4 })
+  t.same(await askTimes(url, 4), { a: 4 })
 })
 
 t.test('a target that is added may have checks of its own, or none', async t => {
@@ -745,7 +725,7 @@ t.test('an update that changes nothing about a sick target does not send traffic
   a.page = () => {}
   app.reverseproxy.backends.update('up', { targets: [a.url, { url: b.url, weight: 2 }], circuitBreaker: false, health })
   t.equal(isHealthy(app, a.url), false)
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
   t.match(app.reverseproxy.health.status('up')[0], { reason: 'unhealthy' })
 })
 
@@ -755,7 +735,7 @@ t.test('checks in new words about a sick target do not send traffic to it before
   t.ok(await becomes(app, false, a.url))
   a.page = () => {}
   app.reverseproxy.backends.update('up', { targets: [a.url, b.url], circuitBreaker: false, health: { ...QUICK, timeout: '20s', interval: 20 } })
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
 })
 
 // ---------------------------------------------------------------- the end
@@ -779,7 +759,7 @@ t.test('while the gateway says that it is on its way down, and still takes reque
   t.ok(await becomes(app, false, a.url))
   const closed = app.close()
   await sleep(20)
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
   await closed
 })
 
@@ -884,7 +864,7 @@ for (const balancer of ['round-robin', 'least-connections', 'random']) {
     b.well = true
     t.ok(await becomes(app, true, b.url))
     t.match(app.reverseproxy.health.status('up')[1], { healthy: true, reason: 'warming' })
-    await Promise.all(Array.from({ length: 4 }, () => ask(url, 80)))
+    await Promise.all(Array.from({ length: 4 }, () => askTimes(url, 80)))
     t.ok(b.hits >= 5 && b.hits <= 64, `${b.hits} of 320`)
     t.equal(a.hits + b.hits, 320)
   })
@@ -896,7 +876,7 @@ t.test('slow start: after its window a target has its full share', async t => {
   t.ok(await becomes(app, false, b.url))
   b.well = true
   t.ok(await waitFor(() => app.reverseproxy.health.status('up')[1]!.reason === undefined))
-  t.same(await ask(url, 40), { a: 20, b: 20 })
+  t.same(await askTimes(url, 40), { a: 20, b: 20 })
 })
 
 t.test('slow start: the share grows', async t => {
@@ -909,7 +889,7 @@ t.test('slow start: the share grows', async t => {
   for (let third = 0; third < 3; third++) {
     const [hitsA, hitsB] = [a.hits, b.hits]
     const end = performance.now() + 500
-    while (performance.now() < end) await ask(url, 1)
+    while (performance.now() < end) await askTimes(url, 1)
     shares.push((b.hits - hitsB) / Math.max(1, a.hits - hitsA + b.hits - hitsB))
   }
   t.ok(shares[0]! < shares[2]!, shares.join(' '))
@@ -919,7 +899,7 @@ t.test('slow start: the share grows', async t => {
 t.test('slow start: at boot every target has its full share', async t => {
   const [a, b] = await Promise.all([patient(t, 'a'), patient(t, 'b')])
   const { url } = await start(t, [a.url, b.url], { health: QUICK, slowStart: '1h' })
-  t.same(await ask(url, 20), { a: 10, b: 10 })
+  t.same(await askTimes(url, 20), { a: 10, b: 10 })
 })
 
 t.test('slow start: a new target gets few requests first, with checks and without', async t => {
@@ -927,7 +907,7 @@ t.test('slow start: a new target gets few requests first, with checks and withou
     const [a, b] = await Promise.all([patient(t, 'a'), patient(t, 'b')])
     const { url, app } = await start(t, a.url, { health, slowStart: { window: '1h', initial: 0.1 } }, { random: seededRandom(11) })
     app.reverseproxy.backends.addTarget('up', b.url)
-    await ask(url, 300)
+    await askTimes(url, 300)
     t.ok(b.hits >= 3 && b.hits <= 60, `${b.hits} of 300`)
   }
 })
@@ -937,7 +917,7 @@ t.test('slow start: a target that is brought back after a drain gets few request
   const { url, app } = await start(t, [a.url, b.url], { slowStart: { window: '1h', initial: 0.1 } }, { random: seededRandom(12) })
   await app.reverseproxy.backends.drain('up', b.url)
   app.reverseproxy.backends.updateTarget('up', b.url, { active: true })
-  await ask(url, 300)
+  await askTimes(url, 300)
   t.ok(b.hits >= 3 && b.hits <= 60, `${b.hits} of 300`)
 })
 
@@ -954,10 +934,10 @@ t.test('slow start: where nobody else is left a warming target takes all', async
   const [a, b] = await Promise.all([patient(t, 'a'), patient(t, 'b')])
   const { url, app } = await start(t, a.url, { health: QUICK, slowStart: { window: '1h', initial: 0 } })
   app.reverseproxy.backends.addTarget('up', b.url)
-  t.same(await ask(url, 10), { a: 10 }, 'a share of 0 is nothing')
+  t.same(await askTimes(url, 10), { a: 10 }, 'a share of 0 is nothing')
   a.well = false
   t.ok(await becomes(app, false, a.url))
-  t.same(await ask(url, 10), { b: 10 })
+  t.same(await askTimes(url, 10), { b: 10 })
 })
 
 // ---------------------------------------------------------------- panic
@@ -974,21 +954,21 @@ t.test('without panic what is left takes everything', async t => {
   const all = await four(t, 3)
   const { url, app } = await start(t, all.map(({ url }) => url), { health: QUICK })
   await settled(app, 3)
-  t.same(await ask(url, 8), { d: 8 })
+  t.same(await askTimes(url, 8), { d: 8 })
 })
 
 t.test('panic: all — when fewer than the threshold are healthy, everybody is used', async t => {
   const all = await four(t, 3)
   const { url, app } = await start(t, all.map(({ url }) => url), { health: QUICK, panic: { threshold: 50, mode: 'all' } })
   await settled(app, 3)
-  t.same(await ask(url, 16), { a: 4, b: 4, c: 4, d: 4 })
+  t.same(await askTimes(url, 16), { a: 4, b: 4, c: 4, d: 4 })
 })
 
 t.test('panic: all — also when none is healthy', async t => {
   const all = await four(t, 4)
   const { url, app } = await start(t, all.map(({ url }) => url), { health: QUICK, panic: {} })
   await settled(app, 4)
-  t.same(await ask(url, 8), { a: 2, b: 2, c: 2, d: 2 })
+  t.same(await askTimes(url, 8), { a: 2, b: 2, c: 2, d: 2 })
 })
 
 t.test('panic: the threshold itself is no panic', async t => {
@@ -996,7 +976,7 @@ t.test('panic: the threshold itself is no panic', async t => {
     const all = await four(t, 2)
     const { url, app } = await start(t, all.map(({ url }) => url), { health: QUICK, panic: { threshold: 50, mode } })
     await settled(app, 2)
-    t.same(await ask(url, 16), { c: 8, d: 8 }, `mode ${mode}: those that are healthy share it evenly`)
+    t.same(await askTimes(url, 16), { c: 8, d: 8 }, `mode ${mode}: those that are healthy share it evenly`)
   }
 })
 
@@ -1008,11 +988,11 @@ t.test('panic: 503 — when fewer than the threshold are healthy, all are refuse
     const answer = await fetch(url)
     t.equal(answer.status, 503)
     t.match(await answer.json(), { code: 'RP_ERR_NO_TARGET' })
-    t.same(await ask(url, 7), { 503: 7 })
+    t.same(await askTimes(url, 7), { 503: 7 })
     t.same(all.map(({ hits }) => hits), [0, 0, 0, 0])
     all[2]!.well = true
     await settled(app, 2)
-    t.same(await ask(url, 8), { c: 4, d: 4 }, 'and it ends by itself')
+    t.same(await askTimes(url, 8), { c: 4, d: 4 }, 'and it ends by itself')
   }
 })
 
@@ -1020,7 +1000,7 @@ t.test('panic: 503 — the healthy ones of three share evenly', async t => {
   const [a, b, c] = await Promise.all([patient(t, 'a', { well: false }), patient(t, 'b'), patient(t, 'c')])
   const { url, app } = await start(t, [a.url, b.url, c.url], { health: QUICK, panic: { threshold: 50, mode: '503' } })
   await settled(app, 1)
-  t.same(await ask(url, 20), { b: 10, c: 10 })
+  t.same(await askTimes(url, 20), { b: 10, c: 10 })
 })
 
 t.test('panic counts a sick target as sick when its circuit is open, too', async t => {
@@ -1029,7 +1009,7 @@ t.test('panic counts a sick target as sick when its circuit is open, too', async
   await settled(app, 3)
   // a quarter is healthy: a panic, in which circuits hold all the same
   for (const { url } of all.slice(0, 2)) app.reverseproxy.breakers.open('up', url)
-  t.same(await ask(url, 8), { c: 4, d: 4 })
+  t.same(await askTimes(url, 8), { c: 4, d: 4 })
 })
 
 t.test('panic: a sick target that is full is not used beyond its limit', async t => {
@@ -1041,7 +1021,7 @@ t.test('panic: a sick target that is full is not used beyond its limit', async t
   const running = fetch(url)
   t.ok(await waitFor(() => finish !== undefined))
   up.answer = undefined
-  t.same(await ask(url, 2), { 503: 2 })
+  t.same(await askTimes(url, 2), { 503: 2 })
   t.equal(up.hits, 1)
   finish!()
   t.equal((await running).status, 200)

@@ -1,7 +1,6 @@
 /** Passive health: targets that fail real requests are ejected for a while. A real gateway with real backends. */
-import { Agent, request as httpRequest } from 'node:http'
 import t from 'tap'
-import { closedPort, get, httpUpstream, rawClient, rawUpstream, RESET, seededRandom, sleep, startGateway, waitFor } from '../helper.ts'
+import { closedPort, get, httpUpstream, rawClient, rawUpstream, RESET, seededRandom, sleep, startGateway, waitFor, askTimes } from '../helper.ts'
 import type { FastifyInstance } from 'fastify'
 import type { RequestListener } from 'node:http'
 import type { HealthView } from '../../plugins/health.ts'
@@ -43,37 +42,18 @@ function ejected (app: FastifyInstance): number {
   return app.reverseproxy.health.status('up').filter(({ reason }) => reason === 'ejected').length
 }
 
-/** Sends requests one after the other; counts bodies, or statuses other than 200. */
-async function ask (url: string, times: number): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {}
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  for (let n = 0; n < times; n++) {
-    const key = await new Promise<string>((resolve, reject) => {
-      httpRequest(`${url}/x`, { agent }, answer => {
-        const chunks: Buffer[] = []
-        answer.on('data', (data: Buffer) => chunks.push(data))
-        answer.on('end', () => { resolve(answer.statusCode === 200 ? Buffer.concat(chunks).toString() : String(answer.statusCode)) })
-        answer.on('error', reject)
-      }).on('error', reject).end()
-    })
-    counts[key] = (counts[key] ?? 0) + 1
-  }
-  agent.destroy()
-  return counts
-}
-
 const LONG = { baseEjection: '1h', maxEjection: '10h' }
 
 t.test('without the option nobody is ejected', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url } = await start(t, [a.url, b.url], false)
-  t.same(await ask(url, 40), { 500: 20, b: 20 })
+  t.same(await askTimes(url, 40), { 500: 20, b: 20 })
 })
 
 t.test('true is five failures in a row', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url], true)
-  t.same(await ask(url, 40), { 500: 5, b: 35 })
+  t.same(await askTimes(url, 40), { 500: 5, b: 35 })
   t.match(view(app, a.url), { healthy: false, reason: 'ejected', check: undefined })
   const { ejectedFor } = view(app, a.url)
   t.ok(ejectedFor! > 20_000 && ejectedFor! <= 30_000, `${ejectedFor} ms`)
@@ -83,16 +63,16 @@ t.test('true is five failures in a row', async t => {
 t.test('consecutive: so many failures in a row, and no fewer', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 503), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 3, ...LONG })
-  await ask(url, 4)
+  await askTimes(url, 4)
   t.equal(ejected(app), 0, 'two are not enough')
   a.status = 200
-  await ask(url, 2)
+  await askTimes(url, 2)
   a.status = 503
-  await ask(url, 4)
+  await askTimes(url, 4)
   t.equal(ejected(app), 0, 'a good answer begins the row anew')
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
-  t.same(await ask(url, 10), { b: 10 })
+  t.same(await askTimes(url, 10), { b: 10 })
 })
 
 t.test('whatever goes wrong at a backend counts: refused, reset, no HTTP, no answer in time, a wrong certificate', async t => {
@@ -106,9 +86,9 @@ t.test('whatever goes wrong at a backend counts: refused, reset, no HTTP, no ans
   }
   for (const [name, url] of Object.entries(faults)) {
     const gateway = await start(t, [url, good.url], { consecutive: 2, ...LONG }, { timeout: { connect: 250, headers: 250 } })
-    await ask(gateway.url, 4)
+    await askTimes(gateway.url, 4)
     t.match(view(gateway.app, url), { reason: 'ejected' }, name)
-    t.same(await ask(gateway.url, 4), { good: 4 }, name)
+    t.same(await askTimes(gateway.url, 4), { good: 4 }, name)
   }
 })
 
@@ -116,14 +96,14 @@ t.test('outcomes: only what is listed counts', async t => {
   const [a, b, c] = await Promise.all([backend(t, 'a', 500), backend(t, 'b'), backend(t, 'c')])
   c.answer = (_request, response) => { response.destroy() }
   const { url, app } = await start(t, [a.url, b.url, c.url], { consecutive: 2, outcomes: ['reset'], ...LONG })
-  await ask(url, 24)
+  await askTimes(url, 24)
   t.same([view(app, a.url).reason, view(app, b.url).reason, view(app, c.url).reason], [undefined, undefined, 'ejected'])
 })
 
 t.test('4xx never count', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 404), backend(t, 'b', 429)])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 1, failureRate: 1, minVolume: 1, ...LONG })
-  t.same(await ask(url, 20), { 404: 10, 429: 10 })
+  t.same(await askTimes(url, 20), { 404: 10, 429: 10 })
   t.equal(ejected(app), 0)
 })
 
@@ -148,20 +128,20 @@ t.test('what never left does not count: full targets, open circuits', async t =>
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url].map(url => ({ url, maxConnections: 1 })), { consecutive: 1, failureRate: 1, minVolume: 1, ...LONG }, { circuitBreaker: true })
   app.reverseproxy.breakers.open('up')
-  t.same(await ask(url, 6), { 503: 6 })
+  t.same(await askTimes(url, 6), { 503: 6 })
   app.reverseproxy.breakers.close('up')
   t.equal(ejected(app), 0)
-  t.same(await ask(url, 4), { a: 2, b: 2 })
+  t.same(await askTimes(url, 4), { a: 2, b: 2 })
 })
 
 t.test('failureRate: a share of failures, once there are minVolume outcomes', async t => {
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b')])
   a.answer = (_request, response) => { response.writeHead(a.hits % 2 === 1 ? 500 : 200).end('a') }
   const { url, app } = await start(t, [a.url, b.url], { consecutive: false, failureRate: 50, minVolume: 10, window: '1h', ...LONG })
-  await ask(url, 18)
+  await askTimes(url, 18)
   t.equal(a.hits, 9)
   t.equal(ejected(app), 0, 'five of nine are more than half, but nine are too few')
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
 })
 
@@ -169,19 +149,19 @@ t.test('failureRate: a smaller share ejects nobody', async t => {
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b')])
   a.answer = (_request, response) => { response.writeHead(a.hits % 3 === 0 ? 500 : 200).end('a') }
   const { url, app } = await start(t, [a.url, b.url], { consecutive: false, failureRate: 50, minVolume: 5, window: '1h', ...LONG })
-  await ask(url, 60)
+  await askTimes(url, 60)
   t.equal(ejected(app), 0)
 })
 
 t.test('an ejection ends by itself, without checks and without traffic to the target', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 1, baseEjection: 300, maxEjection: 1000 })
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
   a.status = 200
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
   t.ok(await waitFor(() => ejected(app) === 0))
-  t.same(await ask(url, 10), { a: 5, b: 5 })
+  t.same(await askTimes(url, 10), { a: 5, b: 5 })
 })
 
 t.test('each ejection in a row is longer, up to maxEjection', async t => {
@@ -189,7 +169,7 @@ t.test('each ejection in a row is longer, up to maxEjection', async t => {
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 1, baseEjection: 400, maxEjection: 1000 })
   const longest: number[] = []
   for (let n = 0; n < 4; n++) {
-    await ask(url, 2)
+    await askTimes(url, 2)
     const { reason, ejectedFor } = view(app, a.url)
     t.equal(reason, 'ejected')
     longest.push(ejectedFor!)
@@ -204,21 +184,21 @@ t.test('each ejection in a row is longer, up to maxEjection', async t => {
 t.test('maxEjectedPercent: no more of the targets are out at once', async t => {
   const targets = await Promise.all([...'abcd'].map(name => backend(t, name, 500)))
   const { url, app } = await start(t, targets.map(({ url }) => url), { consecutive: 1, maxEjectedPercent: 50, ...LONG })
-  t.same(await ask(url, 20), { 500: 20 }, 'the others are asked')
+  t.same(await askTimes(url, 20), { 500: 20 }, 'the others are asked')
   t.equal(ejected(app), 2)
 })
 
 t.test('maxEjectedPercent: one may always be out', async t => {
   const targets = await Promise.all([...'abc'].map(name => backend(t, name, 500)))
   const { url, app } = await start(t, targets.map(({ url }) => url), { consecutive: 1, maxEjectedPercent: 10, ...LONG })
-  await ask(url, 12)
+  await askTimes(url, 12)
   t.equal(ejected(app), 1)
 })
 
 t.test('maxEjectedPercent: 100 may leave nobody', async t => {
   const targets = await Promise.all([...'ab'].map(name => backend(t, name, 500)))
   const { url, app } = await start(t, targets.map(({ url }) => url), { consecutive: 1, maxEjectedPercent: 100, ...LONG })
-  t.same(await ask(url, 2), { 500: 2 })
+  t.same(await askTimes(url, 2), { 500: 2 })
   t.equal(ejected(app), 2)
   const answer = await fetch(url)
   t.equal(answer.status, 503)
@@ -229,7 +209,7 @@ t.test('maxEjectedPercent: 100 may leave nobody', async t => {
 t.test('the only target is not ejected', async t => {
   const a = await backend(t, 'a', 500)
   const { url, app } = await start(t, a.url, { consecutive: 1, ...LONG })
-  t.same(await ask(url, 10), { 500: 10 })
+  t.same(await askTimes(url, 10), { 500: 10 })
   t.equal(ejected(app), 0)
 })
 
@@ -245,7 +225,7 @@ t.test('the only target that is left in service is not ejected: others were drai
   for (const [name, [target, act]] of Object.entries(off)) {
     const { url, app } = await start(t, [a.url, target], { consecutive: 1, ...LONG })
     await act(app)
-    t.same(await ask(url, 5), { 500: 5 }, name)
+    t.same(await askTimes(url, 5), { 500: 5 }, name)
     t.equal(ejected(app), 0, name)
   }
 })
@@ -253,73 +233,73 @@ t.test('the only target that is left in service is not ejected: others were drai
 t.test('a target that has weight again counts again', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, { url: b.url, weight: 0 }], { consecutive: 1, ...LONG })
-  t.same(await ask(url, 3), { 500: 3 })
+  t.same(await askTimes(url, 3), { 500: 3 })
   app.reverseproxy.backends.updateTarget('up', b.url, { weight: 1 })
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
-  t.same(await ask(url, 4), { b: 4 })
+  t.same(await askTimes(url, 4), { b: 4 })
 })
 
 t.test('a target that is added or removed changes how many may be out', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url, app } = await start(t, a.url, { consecutive: 1, ...LONG })
-  await ask(url, 3)
+  await askTimes(url, 3)
   t.equal(ejected(app), 0)
   app.reverseproxy.backends.addTarget('up', b.url)
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
-  t.same(await ask(url, 3), { b: 3 })
+  t.same(await askTimes(url, 3), { b: 3 })
   await app.reverseproxy.backends.removeTarget('up', b.url)
   t.equal(ejected(app), 0, 'the last one is back')
-  t.same(await ask(url, 3), { 500: 3 })
+  t.same(await askTimes(url, 3), { 500: 3 })
 })
 
 t.test('an update that says the same ends no ejection', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const outlier = { consecutive: 2, ...LONG }
   const { url, app } = await start(t, [a.url, b.url], outlier)
-  await ask(url, 4)
+  await askTimes(url, 4)
   t.equal(ejected(app), 1)
   app.reverseproxy.backends.update('up', { targets: [a.url, { url: b.url, weight: 5 }], circuitBreaker: false, outlier })
   t.equal(ejected(app), 1)
-  t.same(await ask(url, 5), { b: 5 })
+  t.same(await askTimes(url, 5), { b: 5 })
 })
 
 t.test('an update that exchanges the other targets ends no ejection', async t => {
   const [a, b, c, d] = await Promise.all([backend(t, 'a', 500), backend(t, 'b'), backend(t, 'c'), backend(t, 'd')])
   const outlier = { consecutive: 1, ...LONG }
   const { url, app } = await start(t, [a.url, b.url], outlier)
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
   app.reverseproxy.backends.update('up', { targets: [a.url, c.url, d.url], circuitBreaker: false, outlier })
   t.equal(ejected(app), 1)
-  t.same(await ask(url, 4), { c: 2, d: 2 })
+  t.same(await askTimes(url, 4), { c: 2, d: 2 })
 })
 
 t.test('an update that makes a target anew watches it like any other', async t => {
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b')])
   const outlier = { consecutive: 2, ...LONG }
   const { url, app } = await start(t, [a.url, b.url], outlier)
-  await ask(url, 4)
+  await askTimes(url, 4)
   app.reverseproxy.backends.update('up', { targets: [a.url, b.url], circuitBreaker: false, outlier, pool: { connections: 7 } })
   a.status = 500
-  await ask(url, 4)
+  await askTimes(url, 4)
   t.equal(ejected(app), 1)
 })
 
 t.test('other options begin anew, and false ends it', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 500), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 1, ...LONG })
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
   app.reverseproxy.backends.update('up', { targets: [a.url, b.url], circuitBreaker: false, outlier: { consecutive: 3, ...LONG } })
   t.equal(ejected(app), 0)
-  await ask(url, 4)
+  await askTimes(url, 4)
   t.equal(ejected(app), 0)
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
   app.reverseproxy.backends.update('up', { targets: [a.url, b.url], circuitBreaker: false })
-  t.same(await ask(url, 10), { 500: 5, b: 5 })
+  t.same(await askTimes(url, 10), { 500: 5, b: 5 })
 })
 
 t.test('requests under way at an ejected target are finished', async t => {
@@ -332,7 +312,7 @@ t.test('requests under way at an ejected target are finished', async t => {
   }
   const first = fetch(url)
   t.ok(await waitFor(() => finish !== undefined))
-  await ask(url, 3)
+  await askTimes(url, 3)
   t.equal(ejected(app), 1)
   finish!()
   t.equal(await (await first).text(), 'finished')
@@ -376,7 +356,7 @@ t.test('the calls of composite parts count, and those that lose a race do not', 
 t.test('each try of a call counts', async t => {
   const [a, b] = await Promise.all([backend(t, 'a', 503), backend(t, 'b')])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 3, ...LONG }, { retry: { attempts: 2, backoff: { initial: 1, max: 1 }, budget: false } })
-  t.same(await ask(url, 12), { b: 12 })
+  t.same(await askTimes(url, 12), { b: 12 })
   t.equal(a.hits, 3)
   t.equal(ejected(app), 1)
 })
@@ -386,7 +366,7 @@ t.test('checks that succeed do not bring an ejected target back, nor do checks t
   let well = true
   a.answer = ({ url }, response) => { response.writeHead(url === '/health' ? (well ? 200 : 500) : 500).end() }
   const { url, app } = await start(t, [{ url: a.url, health: { path: '/health', interval: 10, jitter: 0, rise: 1, fall: 1 } }, b.url], { consecutive: 1, baseEjection: 500, maxEjection: 1000 })
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(view(app, a.url).reason, 'ejected')
   await sleep(60)
   t.equal(view(app, a.url).reason, 'ejected')
@@ -399,30 +379,30 @@ t.test('checks that succeed do not bring an ejected target back, nor do checks t
 t.test('slow start: a target that comes back from an ejection gets few requests first', async t => {
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b', 500)])
   const { url, app } = await start(t, [a.url, b.url], { consecutive: 1, baseEjection: 50, maxEjection: 100 }, { slowStart: { window: '1h', initial: 0.1 } }, { random: seededRandom(5) })
-  await ask(url, 2)
+  await askTimes(url, 2)
   t.equal(ejected(app), 1)
   b.status = 200
   t.ok(await waitFor(() => ejected(app) === 0))
   t.match(view(app, b.url), { healthy: true, reason: 'warming' })
   const before = b.hits
-  await ask(url, 300)
+  await askTimes(url, 300)
   t.ok(b.hits - before >= 3 && b.hits - before <= 60, `${b.hits - before} of 300`)
 })
 
 t.test('slow start: a target that was never out has its full share', async t => {
   const [a, b] = await Promise.all([backend(t, 'a'), backend(t, 'b')])
   const { url } = await start(t, [a.url, b.url], true, { slowStart: '1h' })
-  t.same(await ask(url, 20), { a: 10, b: 10 })
+  t.same(await askTimes(url, 20), { a: 10, b: 10 })
 })
 
 t.test('panic counts ejected targets as sick: all of them are used, or the answer is 503', async t => {
   for (const mode of ['all', '503']) {
     const targets = await Promise.all([...'abcd'].map(name => backend(t, name, name === 'd' ? 200 : 500)))
     const { url, app } = await start(t, targets.map(({ url }) => url), { consecutive: 1, maxEjectedPercent: 100, ...LONG }, { panic: { threshold: 50, mode } })
-    await ask(url, 8)
+    await askTimes(url, 8)
     if (mode === 'all') t.equal(ejected(app), 3)
     for (const target of targets) target.status = 200
-    t.same(await ask(url, 8), mode === 'all' ? { a: 2, b: 2, c: 2, d: 2 } : { 503: 8 }, mode)
+    t.same(await askTimes(url, 8), mode === 'all' ? { a: 2, b: 2, c: 2, d: 2 } : { 503: 8 }, mode)
   }
 })
 
@@ -431,13 +411,13 @@ t.test('a third of the answers fail at random: what is ejected comes back, and t
   const targets = await Promise.all([...'abcdef'].map(name => backend(t, name)))
   for (const one of targets.slice(0, 2)) one.answer = (_request, response) => { response.writeHead(random() < 0.9 ? 500 : 200).end('bad') }
   const { url, app } = await start(t, targets.map(({ url }) => url), { consecutive: 2, baseEjection: 100, maxEjection: 300 }, { retry: { attempts: 3, statuses: [500], budget: { ratio: 0.5, min: 10 }, backoff: { initial: 1, max: 2 } } })
-  const counts = await ask(url, 400)
+  const counts = await askTimes(url, 400)
   t.equal(counts['500'] ?? 0, 0, JSON.stringify(counts))
   const sum = targets.reduce((total, { hits }) => total + hits, 0)
   t.ok(sum <= 400 * 1.3, `${sum} requests for 400`)
   t.ok(ejected(app) <= 3)
   for (const one of targets) one.answer = undefined
   t.ok(await waitFor(() => ejected(app) === 0))
-  const again = await ask(url, 60)
+  const again = await askTimes(url, 60)
   t.same(Object.keys(again).sort(), [...'abcdef'])
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { createOutlier, createOutlierGroup } from '../../../lib/health/index.ts'
+import { createOutlierGroup } from '../../../lib/health/index.ts'
 import type { OutlierGroup, Tracker } from '../../../lib/health/index.ts'
 import type { OutlierConfig } from '../../../lib/resilience/types.ts'
 import type { Outcome } from '../../../lib/types.ts'
@@ -27,17 +27,17 @@ function breakDown (group: OutlierGroup, tracker: Tracker, times = 3): boolean {
 // ---------------------------------------------------------------- one target
 
 t.test('so many failures in a row, of whatever listed kind, want an ejection', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: 5 }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: 5 }), clocks().clock).track('one')
   t.strictSame(FAILURES.map(outcome => one.record(outcome)), [false, false, false, false, true])
 })
 
 t.test('the reason holds until a success or a reset', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: 1 }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: 1 }), clocks().clock).track('one')
   t.equal(one.record('reset'), true)
   t.equal(one.record('reset'), true)
   t.equal(one.record('ok'), false)
   one.record('reset')
-  const two = createOutlier(outlierConfig({ consecutive: 2 }), clocks().clock)
+  const two = createOutlierGroup(outlierConfig({ consecutive: 2 }), clocks().clock).track('one')
   two.record('reset')
   two.reset()
   t.equal(two.record('reset'), false)
@@ -45,14 +45,14 @@ t.test('the reason holds until a success or a reset', async t => {
 
 for (const outcome of ['ok', 'client-error'] as const) {
   t.test(`${outcome} breaks the row`, async t => {
-    const one = createOutlier(outlierConfig({ consecutive: 2 }), clocks().clock)
+    const one = createOutlierGroup(outlierConfig({ consecutive: 2 }), clocks().clock).track('one')
     t.strictSame((['timeout', outcome, 'timeout', 'timeout'] as const).map(each => one.record(each)), [false, false, false, true])
   })
 }
 
 for (const outcome of ['aborted', 'rejected'] as const) {
   t.test(`${outcome} does not count, not even when listed`, async t => {
-    const one = createOutlier(outlierConfig({ consecutive: 2, failureRate: 60, minVolume: 3, outcomes: ['timeout', outcome] }), clocks().clock)
+    const one = createOutlierGroup(outlierConfig({ consecutive: 2, failureRate: 60, minVolume: 3, outcomes: ['timeout', outcome] }), clocks().clock).track('one')
     t.strictSame([outcome, outcome, outcome].map(each => one.record(each)), [false, false, false])
     one.record('timeout')
     one.record(outcome)
@@ -61,23 +61,23 @@ for (const outcome of ['aborted', 'rejected'] as const) {
 }
 
 t.test('a failure that is not listed counts as a success', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: 2, outcomes: ['connect-error'] }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: 2, outcomes: ['connect-error'] }), clocks().clock).track('one')
   t.strictSame((['connect-error', 'server-error', 'connect-error'] as const).map(each => one.record(each)), [false, false, false])
 })
 
 t.test('a listed client error is a failure', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: 2, outcomes: ['client-error'] }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: 2, outcomes: ['client-error'] }), clocks().clock).track('one')
   one.record('client-error')
   t.equal(one.record('client-error'), true)
 })
 
 t.test('without a number the row does not matter', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: undefined }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: undefined }), clocks().clock).track('one')
   for (let i = 0; i < 100; i++) t.equal(one.record('timeout'), false)
 })
 
 t.test('the share of failures counts from the fewest outcomes on, and at the limit', async t => {
-  const one = createOutlier(outlierConfig({ consecutive: undefined, failureRate: 50, minVolume: 4 }), clocks().clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: undefined, failureRate: 50, minVolume: 4 }), clocks().clock).track('one')
   t.strictSame((['timeout', 'ok', 'timeout'] as const).map(each => one.record(each)), [false, false, false])
   t.equal(one.record('ok'), true, '2 of 4')
   t.equal(one.record('ok'), false, '2 of 5')
@@ -85,7 +85,7 @@ t.test('the share of failures counts from the fewest outcomes on, and at the lim
 
 t.test('what is older than the window no longer counts', async t => {
   const { time, clock } = clocks(123456)
-  const one = createOutlier(outlierConfig({ consecutive: undefined, failureRate: 50, minVolume: 3, window: 1000 }), clock)
+  const one = createOutlierGroup(outlierConfig({ consecutive: undefined, failureRate: 50, minVolume: 3, window: 1000 }), clock).track('one')
   one.record('timeout')
   one.record('timeout')
   time.advance(1000)

@@ -43,6 +43,8 @@ const WRONG: readonly Wrong[] = [
   ['no outcomes', breaker({ outcomes: [] }), `${B}.circuitBreaker.outcomes`, /must not be empty/, []],
   ['an outcome twice', breaker({ outcomes: ['reset', 'reset'] }), `${B}.circuitBreaker.outcomes[1]`, /must not be listed twice/, 'reset'],
   ['a hook that is no function', breaker({ onOpen: 'log' }), `${B}.circuitBreaker.onOpen`, /must be a function/, 'log'],
+  ['a closing hook that is no function', breaker({ onClose: 1 }), `${B}.circuitBreaker.onClose`, /must be a function/, 1],
+  ['a half-opening hook that is no function', breaker({ onHalfOpen: true }), `${B}.circuitBreaker.onHalfOpen`, /must be a function/, true],
   // fallbacks
   ['a fallback as a text', fallback('orders'), `${B}.circuitBreaker.fallback`, /must be \{ statusCode, headers, body \}, \{ backend \}, false, or in code a function/, 'orders'],
   ['an empty fallback', fallback({}), `${B}.circuitBreaker.fallback`, /must not be empty/, {}],
