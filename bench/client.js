@@ -86,9 +86,9 @@ export function createConnection ({ port, localAddress }) {
 
 /**
  * A request with the headers that a browser or an API client sends.
- * @param {{ method?: string, path: string, body?: Buffer }} request
+ * @param {{ method?: string, path: string, headers?: Record<string, string>, body?: Buffer }} request
  */
-export function serialize ({ method = 'GET', path, body }) {
+export function serialize ({ method = 'GET', path, headers = {}, body }) {
   const lines = [
     `${method} ${path} HTTP/1.1`,
     'Host: api.example.com',
@@ -98,6 +98,7 @@ export function serialize ({ method = 'GET', path, body }) {
     'Accept-Language: en-GB,en;q=0.9,de;q=0.7',
     'Cookie: session=0d8f1c52b6e94f47a1; theme=dark',
     'X-Client-Version: 7.4.1',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
     'Connection: keep-alive'
   ]
   if (body !== undefined) lines.push('Content-Type: application/json', `Content-Length: ${body.length}`)

@@ -22,6 +22,10 @@ const asks = {
   order: { requests: [serialize({ method: 'POST', path: '/api/orders', body: order })], length: small.length },
   megabyte: { requests: [serialize({ path: '/1mb' })], length: megabyte.length },
   services: { ...gets(1000, index => `/service-${index}/items/${index % 10}`), length: small.length },
+  tenants: {
+    requests: Array.from({ length: 10_000 }, (_, index) => serialize({ path: `/api/orders/${1000 + index % 10}?limit=10&fields=id`, headers: { 'x-tenant-id': `tenant-${index}`, 'x-only-tenant': 'tenant-0' } })),
+    length: small.length
+  },
   profiles: gets(10, index => `/profiles/${1000 + index}`)
 }
 

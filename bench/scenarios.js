@@ -68,6 +68,21 @@ export const scenarios = {
     reference: '1 route',
     targets: [{ metric: 'cpu', of: '1,000 routes', over: '1 route', atMost: 1.10 }]
   },
+  'tenants-10000': {
+    title: 'GET, 200 bytes, without tenancy, with one tenant, with 10,000 that ask in turn',
+    kind: 'closed',
+    ask: 'tenants',
+    variants: {
+      'no tenancy': { file: 'gateways/gateway.js', ours: true, copies: 3 },
+      '1 tenant': { file: 'gateways/gateway.js', ours: true, options: { tenants: 1 }, copies: 3 },
+      '10,000 tenants': { file: 'gateways/gateway.js', ours: true, options: { tenants: 10_000 }, copies: 3 }
+    },
+    reference: 'no tenancy',
+    targets: [
+      { metric: 'cpu', of: '1 tenant', over: 'no tenancy', atMost: 1.05 },
+      { metric: 'cpu', of: '10,000 tenants', over: '1 tenant', atMost: 1.10 }
+    ]
+  },
   'rate-2000': {
     title: 'GET, 200 bytes, 2,000 requests/s by the clock',
     kind: 'open',

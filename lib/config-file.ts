@@ -11,6 +11,7 @@ import { check } from './options/check.ts'
 import { copy, isRecord } from './options/copy.ts'
 import { tryParseOptions, type GatewayOptions, type ParsedOptions } from './options/index.ts'
 import { at, segments } from './options/paths.ts'
+import { withPem as tenantWithPem } from './options/resolve-tenancy.ts'
 import { readPem, type Origin } from './options/rules.ts'
 import { fileSchema, type ServerFileOptions } from './options/schema/server.ts'
 import { crossCheckServer, resolveServer, type ServerConfig } from './options/server.ts'
@@ -99,11 +100,14 @@ function parts (file: Record<string, unknown>): { gateway: Record<string, unknow
 
 /** The options with the certificates in place of their paths: what reads them next knows nothing of the file's folder. */
 function withPem (gateway: Record<string, unknown>, origin: Origin): Record<string, unknown> {
-  const { backends } = gateway
+  const { backends, tenancy } = gateway
   return {
     ...withTlsTexts(gateway, origin),
     ...(isRecord(backends)
       ? { backends: Object.fromEntries(Object.entries(backends).map(([name, backend]) => [name, isRecord(backend) ? withTlsTexts(backend, origin) : backend])) }
+      : undefined),
+    ...(isRecord(tenancy) && isRecord(tenancy['tenants'])
+      ? { tenancy: { ...tenancy, tenants: Object.fromEntries(Object.entries(tenancy['tenants']).map(([id, tenant]) => [id, isRecord(tenant) ? tenantWithPem(tenant, origin) : tenant])) } }
       : undefined)
   }
 }

@@ -10,8 +10,20 @@ import createError from '@fastify/error'
 
 /** The request was malformed or ambiguous. `%s` says which rule it broke. */
 export const BadRequestError = createError<[string]>('RP_ERR_BAD_REQUEST', 'Bad request: %s', 400)
+/** The request names no tenant, and its route needs one. `%s` says where one is looked for. */
+export const TenantMissingError = createError<[string]>('RP_ERR_TENANT_MISSING', 'The tenant is missing: %s', 400)
+/** The id is malformed, stands there twice, or two places name different ones. `%s` says which place and rule, never the id. */
+export const TenantInvalidError = createError<[string]>('RP_ERR_TENANT_INVALID', 'The tenant is not acceptable: %s', 400)
 /** The path climbs out of where it starts, or holds what no path may hold. */
 export const BadPathError = createError('RP_ERR_BAD_PATH', 'The request path is not acceptable', 400)
+/** Nobody knows this tenant, and `unknown` is `reject`. */
+export const TenantUnknownError = createError('RP_ERR_TENANT_UNKNOWN', 'The tenant is not known', 403)
+/** The tenant is set to `false`. */
+export const TenantRefusedError = createError('RP_ERR_TENANT_REFUSED', 'The tenant is not served', 403)
+/** A WebSocket handshake from an Origin that the route does not allow. */
+export const OriginError = createError('RP_ERR_ORIGIN', 'The origin is not allowed', 403)
+/** A WebSocket handshake of another version than 13 (RFC 6455 section 4.4). */
+export const UpgradeVersionError = createError('RP_ERR_UPGRADE_VERSION', 'The WebSocket version is not supported', 426)
 /** The body is larger than the route allows. */
 export const BodyTooLargeError = createError('RP_ERR_BODY_TOO_LARGE', 'The request body is too large', 413)
 /** The request target is longer than the gateway allows. */
@@ -62,6 +74,8 @@ export const NoTargetError = createError('RP_ERR_NO_TARGET', 'No backend target 
 export const ConnectionLimitError = createError('RP_ERR_CONNECTION_LIMIT', 'All backend targets are at their limit', 503)
 /** The circuit breakers of all targets are open. */
 export const CircuitOpenError = createError('RP_ERR_CIRCUIT_OPEN', 'The backend is not asked for the moment', 503)
+/** `load` failed or was too slow, and nothing that it gave before may be used. Why is in the `cause`. */
+export const TenantLoadError = createError('RP_ERR_TENANT_LOAD', 'The tenant could not be looked up', 503)
 /** The backend was too slow: connecting, answering, or in total. */
 export const TimeoutError = createError('RP_ERR_TIMEOUT', 'The backend did not answer in time', 504)
 /** The request has come through this gateway too often (`Via`). */
@@ -73,6 +87,11 @@ export const AbortedError = createError('RP_ERR_ABORTED', 'The client closed the
 export function circuitOpen (ms: number, cause: Error): Error {
   const error = new CircuitOpenError({ cause })
   return Number.isFinite(ms) ? Object.assign(error, { headers: { 'retry-after': String(Math.max(1, Math.ceil(ms / 1000))) } }) : error
+}
+
+/** Says which version would do; a 426 must name the protocol (RFC 9110 section 15.5.22). */
+export function websocketVersion (): Error {
+  return Object.assign(new UpgradeVersionError(), { headers: { 'sec-websocket-version': '13', upgrade: 'websocket', connection: 'Upgrade, close' } })
 }
 
 // ---- faults of the gateway's own set-up or of a hook: 500 for the client, the name only in the log
@@ -107,6 +126,17 @@ export class OptionsError extends createError<[string]>('RP_ERR_OPTIONS', '%s', 
   constructor (problems: readonly OptionProblem[], subject = 'fastify-reverseproxy') {
     super(`${subject}: ${problems.length === 1 ? 'wrong option' : `${problems.length} wrong options`}\n${problems.map(describeProblem).join('\n')}`)
     this.problems = problems
+  }
+}
+
+/** What a parse finds wrong. */
+export function problemsOf (parse: () => void): readonly OptionProblem[] {
+  try {
+    parse()
+    return []
+  } catch (error) {
+    if (error instanceof OptionsError) return error.problems
+    throw error
   }
 }
 

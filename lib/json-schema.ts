@@ -24,6 +24,7 @@ const PATTERNS: Partial<Record<CheckName, string>> = {
   retryMethod: '^[^\\sa-z]+$',
   healthPath: '^/',
   statusRange: '^[1-5](\\d\\d-[1-5]\\d\\d|xx)$',
+  tenantHost: '\\{tenant\\}',
   portText: '^\\d{1,5}$',
   filled: '\\S'
 }

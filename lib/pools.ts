@@ -27,19 +27,29 @@ export interface Pools {
 export function createPools (): Pools {
   const byKey = new Map<string, Shared>()
   const ofTarget = new Map<Target, Shared>()
+  /** Tenants' views of a target that have connections of their own. */
+  const viewsOf = new Map<Target, Set<Target>>()
 
   function open (target: Target, backend: Backend): Dispatcher {
     if (target.dispatcher !== undefined) return target.dispatcher
+    if (target.of !== undefined && !target.ownPool) return open(target.of, backend.shares!)
     const key = keyOf(target, backend)
     let shared = byKey.get(key)
     if (shared === undefined) byKey.set(key, shared = { key, dispatcher: createPool(target.id, backend.config), users: new Set() })
     shared.users.add(target)
     ofTarget.set(target, shared)
     target.dispatcher = shared.dispatcher
+    if (target.of !== undefined) viewsOf.set(target.of, (viewsOf.get(target.of) ?? new Set()).add(target))
     return shared.dispatcher
   }
 
   async function leave (target: Target): Promise<void> {
+    const views = viewsOf.get(target) ?? []
+    viewsOf.delete(target)
+    await Promise.all([target, ...views].map(leaveOne))
+  }
+
+  async function leaveOne (target: Target): Promise<void> {
     const shared = forget(target)
     if (shared === undefined || shared.users.size > 0) return
     if (byKey.get(shared.key) === shared) byKey.delete(shared.key)
@@ -50,12 +60,13 @@ export function createPools (): Pools {
     const shared = ofTarget.get(target)
     target.dispatcher = undefined
     ofTarget.delete(target)
+    if (target.of !== undefined) viewsOf.get(target.of)?.delete(target)
     shared?.users.delete(target)
     return shared
   }
 
   function replace (target: Target): void {
-    const shared = ofTarget.get(target)
+    const shared = ofTarget.get(target.of !== undefined && !target.ownPool ? target.of : target)
     if (shared === undefined) return
     byKey.delete(shared.key)
     for (const user of [...shared.users]) forget(user)

@@ -2,10 +2,14 @@
 import type { FastifyRequest } from 'fastify'
 import { unwatch, watch } from './forward/connection.ts'
 import type { Watcher } from './forward/connection.ts'
+import type { Scope } from './tenancy/scopes.ts'
 import type { Attempt, RequestRecord } from './types.ts'
 
 class Recorded implements RequestRecord, Watcher {
   tenant: string | undefined = undefined
+  scope: Scope | undefined = undefined
+  identified = false
+  tenantHeaders: RequestRecord['tenantHeaders'] = undefined
   backend: string | undefined = undefined
   calls = 0
   retries = 0

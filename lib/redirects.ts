@@ -39,7 +39,7 @@ export function resolveRedirect (call: Call, answer: Answer, find: FindOrigin): 
     ...place,
     method,
     body: dropsBody ? { kind: 'none' } : call.body,
-    headers: filterHeaders(call.headers, sameOrigin ? NOTHING : new Set([...OF_THE_ORIGIN, ...call.settings.policies.added]), dropsBody)
+    headers: filterHeaders(call.headers, sameOrigin ? NOTHING : new Set([...OF_THE_ORIGIN, ...call.settings.policies.added, ...Object.keys(call.record.tenantHeaders ?? {}).map(name => name.toLowerCase())]), dropsBody)
   }
 }
 

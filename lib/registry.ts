@@ -1,5 +1,6 @@
 /**
- * All backends of a gateway by (scope, name), and what may be changed about them at run time.
+ * All backends of a gateway by (scope, name), and what may be changed about them at run time. Scopes are those of tenants;
+ * `''` is everybody's.
  *
  * A backend object lives as long as its name: an update replaces its configuration, its lists and its balancer, while targets
  * whose URL stays keep their pool and their counters.
@@ -9,7 +10,10 @@ import { backendNameProblem, parseBackend, parseTarget, parseTargetPatch } from 
 import { OptionsError } from './errors.ts'
 import { addressOf } from './pool.ts'
 import { connectionOptions, createPools } from './pools.ts'
+import { TenantTarget } from './tenancy/target.ts'
 import type { Pools } from './pools.ts'
+import type { Scope } from './tenancy/scopes.ts'
+import type { TenantBackend } from './tenancy/types.ts'
 import type { Backend, BackendConfig, Balancer, BalancerConfig, GatewayConfig, Metadata, Target, TargetConfig, TargetState } from './types.ts'
 
 /** A backend as `backends.get()` shows it: a snapshot. */
@@ -44,14 +48,18 @@ export type Registry = ReturnType<typeof createRegistry>
 
 export function createRegistry (options: RegistryOptions) {
   const { config } = options
-  const scopes = new Map<string, Map<string, MutableBackend>>()
+  const shared = new Map<string, MutableBackend>()
+  const scopes = new Map([['', shared]])
   const pools = createPools()
   /** Told after every change of a backend: the targets that are gone for good. */
   const watchers: Array<(backend: Backend, gone: readonly Target[]) => void> = []
-  /** Counts changes of what names mean. */
+  /** Counts changes of what everybody has. */
   let changes = 0
+  /** Backends that some tenant has, whether or not everybody has them. */
+  const ofTenants = new Set<string>()
 
-  function create (scope: string, name: string, backendConfig: BackendConfig): MutableBackend {
+  /** `shares`: the backend whose targets it uses, each through a view of its own. */
+  function create (scope: string, name: string, backendConfig: BackendConfig, shares?: Backend, ownPools = false): MutableBackend {
     const backend: MutableBackend = {
       name,
       scope,
@@ -60,9 +68,10 @@ export function createRegistry (options: RegistryOptions) {
       usable: [],
       balancer: options.createBalancer(backendConfig.balancer),
       budget: undefined,
-      slots: undefined
+      slots: undefined,
+      shares
     }
-    setTargets(backend, backendConfig.targets.map(createTarget))
+    setTargets(backend, shares === undefined ? backendConfig.targets.map(createTarget) : shares.targets.map(target => new TenantTarget(target, ownPools)))
     return backend
   }
 
@@ -70,18 +79,21 @@ export function createRegistry (options: RegistryOptions) {
     let backends = scopes.get(scope)
     if (backends === undefined) scopes.set(scope, backends = new Map())
     backends.set(name, backend)
-    changes++
     tell(backend)
   }
 
-  /** The backend of this name in a scope, else the one everybody shares. */
-  function resolve (name: string, scope = ''): Backend | undefined {
-    return scopes.get(scope)?.get(name) ?? (scope === '' ? undefined : scopes.get('')?.get(name))
+  /** The backend of this name as the tenant has it; without a tenant, as everybody has. */
+  function resolve (name: string, scope?: Scope): Backend | undefined {
+    return scope === undefined ? shared.get(name) : scope.backend(name)
   }
 
-  function existing (name: string): MutableBackend {
-    const backend = scopes.get('')?.get(name)
-    if (backend === undefined) throw new RangeError(`there is no backend ${JSON.stringify(name)}; there are: ${[...scopes.get('')?.keys() ?? []].join(', ') || 'none'}`)
+  /** `scope`: a tenant's; of a tenant it has only what that tenant has used. */
+  function existing (name: string, scope = ''): MutableBackend {
+    const backend = scopes.get(scope)?.get(name)
+    if (backend === undefined) {
+      const whose = scope === '' ? '' : ` of the tenant ${JSON.stringify(scope)}`
+      throw new RangeError(`there is no backend ${JSON.stringify(name)}${whose}; there are: ${[...scopes.get(scope)?.keys() ?? []].join(', ') || 'none'}`)
+    }
     return backend
   }
 
@@ -95,6 +107,7 @@ export function createRegistry (options: RegistryOptions) {
   for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
 
   function tell (backend: Backend, gone: readonly Target[] = []): void {
+    if (backend.scope === '') changes++
     for (const watcher of watchers) watcher(backend, gone)
   }
 
@@ -108,8 +121,7 @@ export function createRegistry (options: RegistryOptions) {
 
     async remove (name: string): Promise<void> {
       const backend = existing(name)
-      scopes.get('')!.delete(name)
-      changes++
+      shared.delete(name)
       const closed = Promise.all(retire(backend, backend.targets))
       tell(backend, backend.targets)
       await closed
@@ -129,7 +141,6 @@ export function createRegistry (options: RegistryOptions) {
       })
       const balancer = isDeepStrictEqual(next.balancer, backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
       backend.config = next
-      changes++
       backend.balancer = balancer
       setTargets(backend, targets)
       retire(backend, [...before.values()])
@@ -142,7 +153,7 @@ export function createRegistry (options: RegistryOptions) {
     },
 
     list (): BackendView[] {
-      return [...scopes.get('')?.values() ?? []].map(viewOf)
+      return [...shared.values()].map(viewOf)
     },
 
     async drain (name: string, url?: string): Promise<void> {
@@ -186,7 +197,7 @@ export function createRegistry (options: RegistryOptions) {
   }
 
   /** Stops new requests for the targets; the promises settle when their pools are closed. */
-  function retire (backend: MutableBackend, targets: readonly Target[]): Array<Promise<void>> {
+  function retire (backend: Backend, targets: readonly Target[]): Array<Promise<void>> {
     const gone = targets.map(target => {
       target.state = 'draining'
       return drained(target, backend, pools)
@@ -200,10 +211,47 @@ export function createRegistry (options: RegistryOptions) {
     await pools.close(config.shutdown.timeout)
   }
 
-  /** Active targets at an origin, in a scope and in the one everybody shares. */
-  function findOrigin (origin: string, scope: string): Array<{ backend: Backend, target: Target }> {
-    return [...new Set([scope, ''])].flatMap(name => [...scopes.get(name)?.values() ?? []])
-      .flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
+  // ---- what tenants have of their own
+
+  /** A tenant's backend: with targets of its own, or a view of those of `base`. */
+  function attach (scope: string, name: string, { config: backendConfig, ownTargets }: TenantBackend, base: Backend | undefined, isolated: boolean): Backend {
+    const shares = ownTargets ? undefined : base
+    const ownPools = shares !== undefined && (isolated || !isDeepStrictEqual(connectionOptions(backendConfig), connectionOptions(shares.config)))
+    const backend = create(scope, name, backendConfig, shares, ownPools)
+    insert(scope, name, backend)
+    return backend
+  }
+
+  /** Brings a tenant's view up to the targets that all share now. */
+  function follow (backend: Backend): void {
+    const before = new Map((backend.targets as readonly TenantTarget[]).map(view => [view.of, view]))
+    const ownPools = backend.targets.some(({ ownPool }) => ownPool)
+    const targets = backend.shares!.targets.map(target => {
+      const view = before.get(target) ?? new TenantTarget(target, ownPools)
+      before.delete(target)
+      return view
+    })
+    setTargets(backend, targets)
+    for (const view of before.values()) pools.leave(view)
+    tell(backend, [...before.values()])
+  }
+
+  /** Requests under way finish; resolves when the connections that were the tenant's own are closed. */
+  async function detach (backend: Backend): Promise<void> {
+    const backends = scopes.get(backend.scope)
+    if (backends?.get(backend.name) === backend) backends.delete(backend.name)
+    if (backends?.size === 0) scopes.delete(backend.scope)
+    const closed = backend.shares === undefined
+      ? retire(backend, backend.targets)
+      : backend.targets.map(view => view.ownPool ? pools.leave(view) : Promise.resolve())
+    tell({ ...backend, targets: [], usable: [] }, backend.targets)
+    await Promise.all(closed)
+  }
+
+  /** Active targets at an origin, as the tenant has them. */
+  function findOrigin (origin: string, scope: Scope | undefined): Array<{ backend: Backend, target: Target }> {
+    const backends = scope === undefined ? shared.values() : [...new Set([...shared.keys(), ...ofTenants])].flatMap(name => scope.backend(name) ?? [])
+    return [...backends].flatMap(backend => backend.usable.filter(target => target.origin === origin).map(target => ({ backend, target })))
   }
 
   return {
@@ -212,6 +260,13 @@ export function createRegistry (options: RegistryOptions) {
     existing,
     existingTarget,
     findOrigin,
+    attach,
+    follow,
+    detach,
+    /** Names that only tenants may have. */
+    expect (names: Iterable<string>): void { for (const name of names) ofTenants.add(name) },
+    /** Whether anybody has such a backend. */
+    isKnown: (name: string): boolean => shared.has(name) || ofTenants.has(name),
     /** Every backend of every scope. */
     all: (): Backend[] => [...scopes.values()].flatMap(backends => [...backends.values()]),
     /** Tells of every change to a backend from now on, and which of its targets are gone for good. */
@@ -237,7 +292,9 @@ function createTarget (config: TargetConfig): Target {
     dispatcher: undefined,
     breaker: undefined,
     health: undefined,
-    onIdle: undefined
+    onIdle: undefined,
+    of: undefined,
+    ownPool: false
   }
 }
 
@@ -250,7 +307,7 @@ function applyTarget (target: Target, config: TargetConfig): Target {
 }
 
 /** `usable` becomes a new array: balancers build their tables when they see one. */
-function setTargets (backend: MutableBackend, targets: readonly Target[]): void {
+function setTargets (backend: Pick<Backend, 'targets' | 'usable'>, targets: readonly Target[]): void {
   backend.targets = targets
   backend.usable = targets.filter(target => target.state === 'active' && target.weight > 0)
 }

@@ -6,13 +6,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import type { Combine, CompositeConfig } from './composite/types.ts'
-import type { BackendDefaults } from './options/index.ts'
+import type { BackendDefaults, FullBackendOption, RouteOption } from './options/index.ts'
 import type { Fallback, HealthConfig, ResilienceConfig, RetryBudgetConfig, RetryConfig } from './resilience/types.ts'
 import type { Breaker, Ticket } from './circuit-breaker/index.ts'
 import type { Slot, Slots } from './concurrency.ts'
 import type { TargetHealth } from './health/index.ts'
 import type { Budget } from './retry/index.ts'
 import type { Settings } from './routes/settings.ts'
+import type { RouteTenancyConfig, TenancyConfig } from './tenancy/types.ts'
+import type { Scope } from './tenancy/scopes.ts'
+import type { BackendConnection, ClientHandshake, WebSocketConfig } from './websocket/types.ts'
 
 // ---------------------------------------------------------------- outcomes
 
@@ -62,6 +65,10 @@ export interface Target {
   health: TargetHealth | undefined
   /** Called when the last running attempt of a target that is no longer active has ended. Writer: lib/registry.ts */
   onIdle: (() => void) | undefined
+  /** The target that all tenants share, where this is one tenant's view of it. */
+  readonly of: Target | undefined
+  /** Whether such a view has connections of its own. */
+  readonly ownPool: boolean
 }
 
 /** What a balancer may look at. `request` is absent for calls not tied to a client. */
@@ -97,7 +104,7 @@ export type HashKey =
   | { readonly query: string }
   | ((context: BalancerContext) => string | undefined)
 
-/** A named logical service within a scope (the scope is the tenant later; `''` is everybody). */
+/** A named logical service within a scope: a tenant, or `''` for everybody. */
 export interface Backend {
   readonly name: string
   readonly scope: string
@@ -111,6 +118,8 @@ export interface Backend {
   budget: Budget | undefined
   /** The places of its calls where `concurrency` limits them. Writer: plugins/concurrency.ts */
   slots: Slots | undefined
+  /** The backend of everybody whose targets a tenant's backend uses; undefined: it has targets of its own. */
+  readonly shares: Backend | undefined
 }
 
 /**
@@ -183,6 +192,10 @@ export interface BackendConfig {
   readonly redirects: RedirectPolicy
   readonly resilience: ResilienceConfig
   readonly metadata: Metadata
+  /** Header changes of the level above: the gateway's, with those of the tenant whose backend it is. */
+  readonly common: HeaderRules
+  /** What the backend itself says, in full form: what a tenant says is put over it, key by key. */
+  readonly said: FullBackendOption
 }
 
 export type BalancerConfig = string | { readonly type: string, readonly [option: string]: unknown }
@@ -203,7 +216,8 @@ export interface HeaderEdits {
   readonly remove?: readonly string[]
   readonly rename?: Readonly<Record<string, string>>
   readonly set?: Readonly<Record<string, HeaderValue>>
-  readonly append?: Readonly<Record<string, HeaderValue>>
+  /** Of a list each value is a field line of its own. */
+  readonly append?: Readonly<Record<string, HeaderValue | readonly HeaderValue[]>>
 }
 
 /** A text, or (in code only) a function of the request; undefined from it leaves the header out. */
@@ -276,6 +290,8 @@ export interface ProxyConfig {
   readonly circuitBreaker: false | { readonly fallback: Fallback | undefined } | undefined
   /** false: off; undefined: what the backend says. */
   readonly retry: RetryOverrides | false | undefined
+  /** undefined: upgrades are no business of this route. */
+  readonly websocket: WebSocketConfig | undefined
   readonly modifyRequest: ModifyRequest | undefined
   readonly modifyResponse: ModifyResponse | undefined
   readonly errorHandler: ProxyErrorHandler | undefined
@@ -313,6 +329,10 @@ export interface RouteConfig {
   /** One of these two. */
   readonly proxy: ProxyConfig | undefined
   readonly composite: CompositeConfig | undefined
+  /** undefined: it does not say. */
+  readonly tenancy: RouteTenancyConfig | undefined
+  /** As it was written: what a tenant says is put over it, key by key. */
+  readonly said: RouteOption
 }
 
 /** The whole of the gateway's options: parsed, copied, defaulted, deep-frozen. */
@@ -330,6 +350,8 @@ export interface GatewayConfig {
   readonly deadlineHeader: string | undefined
   readonly shutdown: ShutdownConfig
   readonly limits: LimitsConfig
+  /** undefined: there are no tenants. */
+  readonly tenancy: TenancyConfig | undefined
   readonly routes: readonly RouteConfig[]
   /** Balancers the user registered, by name. */
   readonly balancers: Readonly<Record<string, BalancerFactory>>
@@ -361,8 +383,14 @@ export interface Attempt {
 export interface RequestRecord {
   /** Name of the route (its path when it has none). Writer: plugins/routes.ts */
   readonly route: string
-  /** Writer: plugins/tenancy.ts (later); undefined: nobody in particular. */
+  /** The tenant's id; undefined: nobody in particular. Writer: plugins/tenancy.ts */
   tenant: string | undefined
+  /** What a known tenant has of its own. Writer: plugins/tenancy.ts */
+  scope: Scope | undefined
+  /** Whether it has been asked whose request this is. Writer: plugins/tenancy.ts */
+  identified: boolean
+  /** Headers of all calls, from the tenant's hooks: undefined removes. Writer: plugins/tenancy.ts */
+  tenantHeaders: Readonly<Record<string, string | undefined>> | undefined
   readonly startedAt: number
   /** Name of the backend of the last call. Writer: plugins/routes.ts */
   backend: string | undefined
@@ -425,6 +453,8 @@ export interface Call {
   attempt: Attempt | undefined
   /** Whose call it is when it is not the client's answer by itself: a part of a composite. */
   readonly owner: CallOwner | undefined
+  /** The WebSocket that the client asks for. */
+  readonly upgrade: ClientHandshake | undefined
 }
 
 /** Something under way that can be ended from outside. */
@@ -456,6 +486,8 @@ export interface Answer {
   body: Buffer | NodeJS.ReadableStream | null
   /** undefined: no backend gave it. */
   readonly target: Target | undefined
+  /** The backend's end of a WebSocket: the status is 101, and there is no body. */
+  readonly connection?: BackendConnection | undefined
   /** The body as a stream, whether or not it is complete. */
   stream (): NodeJS.ReadableStream
   /** The whole body, of at most `limit` bytes; more is a PartTooLargeError and closes the connection. `done` is called once. */

@@ -76,7 +76,7 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
   reverseproxy.registry = registry
   reverseproxy.backends = registry.api
   // policies are another room's, and first asked for with the first request
-  reverseproxy.findSettings = createSettings(config, (proxy, backend) => reverseproxy.policies(proxy, backend))
+  reverseproxy.findSettings = createSettings(config, (proxy, backend, limits) => reverseproxy.policies(proxy, backend, limits))
   reverseproxy.lookup = createLookup({ config, registry, findSettings: reverseproxy.findSettings })
   reverseproxy.layer('choose', layer)
   fastify.addHook('onClose', function closePools () {

@@ -32,16 +32,19 @@ export interface BreakerView extends BreakerName {
   readonly stats: BreakerStats
 }
 
-/** Targets by their URL; without one, all of the backend. @throws RangeError for names that are not there */
+/**
+ * Targets by their URL; without one, all of the backend. `tenant`: those of a tenant that has used the backend; without one,
+ * those of requests without a tenant. @throws RangeError for names that are not there
+ */
 export interface BreakersApi {
   /** Of a backend: that of the first target that has one. */
-  get (backend: string, target?: string): BreakerView | undefined
+  get (backend: string, target?: string, tenant?: string): BreakerView | undefined
   /** Those that have seen a call. */
   list (): BreakerView[]
   /** Opens as a failure would: trials begin after `resetTimeout`. */
-  open (backend: string, target?: string): void
+  open (backend: string, target?: string, tenant?: string): void
   /** Closes, and forgets what was counted. */
-  close (backend: string, target?: string): void
+  close (backend: string, target?: string, tenant?: string): void
 }
 
 const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastify) {
@@ -122,9 +125,9 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
 
   /** The same call to another backend, with what holds there. */
   function towards (call: Call, name: string): Call {
-    const backend = registry.resolve(name, call.record.tenant)
+    const backend = registry.resolve(name, call.record.scope)
     if (backend === undefined) throw unknownBackend(name)
-    const settings = reverseproxy.findSettings(call.settings.proxy, backend.config)
+    const settings = reverseproxy.findSettings(call.settings.proxy, backend.config, call.record.scope?.config.limits)
     // what reply.proxy() was told of the time holds there, too
     const timeouts = call.timeouts === call.settings.timeouts ? settings.timeouts : call.timeouts
     const deadline = timeouts.total > 0 ? Math.min(call.deadline, clock.now() + timeouts.total) : call.deadline
@@ -132,13 +135,13 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
     return { ...call, ...UNTRIED, backend, settings, timeouts, deadline }
   }
 
-  function named (name: string, url: string | undefined): Array<{ backend: Backend, target: Target }> {
-    const backend = registry.existing(name)
+  function named (name: string, url: string | undefined, tenant: string | undefined): Array<{ backend: Backend, target: Target }> {
+    const backend = registry.existing(name, tenant)
     return (url === undefined ? backend.targets : [registry.existingTarget(backend, url)]).map(target => ({ backend, target }))
   }
 
-  function every (name: string, url: string | undefined, act: (breaker: Breaker) => void): void {
-    for (const { backend, target } of named(name, url)) {
+  function every (name: string, url: string | undefined, tenant: string | undefined, act: (breaker: Breaker) => void): void {
+    for (const { backend, target } of named(name, url, tenant)) {
       const breaker = breakerOf(target, backend)
       if (breaker === undefined) throw new RangeError(`backend ${name} has no circuit breaker: it is switched off`)
       act(breaker)
@@ -146,10 +149,10 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
   }
 
   reverseproxy.breakers = {
-    get: (name, url) => named(name, url).flatMap(({ target: { breaker } }) => breaker === undefined ? [] : [viewOf(breaker)])[0],
+    get: (name, url, tenant) => named(name, url, tenant).flatMap(({ target: { breaker } }) => breaker === undefined ? [] : [viewOf(breaker)])[0],
     list: () => registry.all().flatMap(({ targets }) => targets.flatMap(({ breaker }) => breaker === undefined ? [] : [viewOf(breaker)])),
-    open (name, url) { every(name, url, breaker => { breaker.open() }) },
-    close (name, url) { every(name, url, breaker => { breaker.close() }) }
+    open (name, url, tenant) { every(name, url, tenant, breaker => { breaker.open() }) },
+    close (name, url, tenant) { every(name, url, tenant, breaker => { breaker.close() }) }
   }
 
   // other options, or a target that is gone: what was counted is of no use

@@ -16,11 +16,11 @@ import { keepBody, readClientBody } from '../lib/composite/client-body.ts'
 import { createCompositePlan } from '../lib/composite/plan.ts'
 import { deriveResponseSchema } from '../lib/composite/response-schema.ts'
 import { createValidators } from '../lib/composite/validate.ts'
-import { CombineError, OptionsError } from '../lib/errors.ts'
+import { CombineError, OptionsError, problemsOf } from '../lib/errors.ts'
 import { isGone } from '../lib/forward/connection.ts'
 import { lingerWhileUploading } from '../lib/forward/linger.ts'
 import { Gathering } from '../lib/composite/gather.ts'
-import { parseComposite } from '../lib/options/index.ts'
+import { overrideComposite, parseComposite } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { checkRequest } from '../lib/routes/call.ts'
 import { createDeliver, sayClose } from '../lib/routes/deliver.ts'
@@ -31,14 +31,16 @@ import type { Part } from '../lib/composite/part.ts'
 import type { CompositePlan } from '../lib/composite/plan.ts'
 import type { Combine, CompositeConfig } from '../lib/composite/types.ts'
 import type { ResponsePolicy } from '../lib/headers/response.ts'
-import type { CompositeOptions } from '../lib/options/index.ts'
+import type { CompositeContext, CompositeOptions } from '../lib/options/index.ts'
+import type { Scope } from '../lib/tenancy/scopes.ts'
+import type { HeaderRules, RequestRecord, RouteConfig } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
     /** Composite routes. Owner: plugins/composite.ts */
     composite: CompositeApi
     /** Compiles a composite of the options for the routes of the options. Owner: plugins/composite.ts */
-    gatherer: (config: CompositeConfig, name: string) => (request: FastifyRequest, reply: FastifyReply) => void
+    gatherer: (composite: CompositeConfig, route: RouteConfig) => (request: FastifyRequest, reply: FastifyReply) => void
   }
 }
 
@@ -68,11 +70,18 @@ const OURS = ['merge', 'object', 'append', 'select', 'sequential']
 /** A plan with what the onSend hook needs for it. */
 interface Compiled {
   readonly plan: CompositePlan
+  /** The options as they were written, and what they were checked with: a tenant's are put over them. */
+  readonly said: Said | undefined
   readonly answerHeaders: AnswerHeaders
   readonly policy: ResponsePolicy
 }
 
 type Option = CompositeOptions
+
+interface Said {
+  readonly option: Option
+  readonly context: CompositeContext
+}
 
 const composite: FastifyPluginAsync = async function composite (fastify) {
   const { reverseproxy } = fastify
@@ -89,7 +98,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     onGathered (gathering) {
       const { request, reply, plan } = gathering
       if (isGone(request) || reply.sent) return
-      report(gathering)
+      report(gathering, reverseproxy.tenantInLogs(gathering.record))
       const verdict = judge(gathering)
       if (verdict.kind === 'error') fail(plan.config, request, reply, verdict.error)
       else if (verdict.kind === 'refusal') passRefusal(verdict.part, request, reply, reverseproxy.closing)
@@ -97,30 +106,72 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     }
   }
 
-  function compile (composite: CompositeConfig, name: string): Compiled {
+  function compile (composite: CompositeConfig, name: string, said?: Said, common: HeaderRules = config.headers): Compiled {
     const plan = createCompositePlan(composite, name, { strategies, validator: validators })
     const compiled = {
       plan,
+      said,
       answerHeaders: createAnswerHeaders(composite.headers),
-      policy: compileResponsePolicy([config.headers.response, composite.headers.response])
+      policy: compileResponsePolicy([common.response, composite.headers.response])
     }
     compiledPlans.set(plan, compiled)
     return compiled
   }
 
-  function run (request: FastifyRequest, reply: FastifyReply, { plan }: Compiled): void {
-    const record = request.reverseproxy ??= createRecord(plan.name, clock.now(), request, reply.raw)
+  function run (request: FastifyRequest, reply: FastifyReply, compiled: Compiled): void {
+    const record = request.reverseproxy ??= createRecord(compiled.plan.name, clock.now(), request, reply.raw)
+    const refuse = (error: Error): void => { fail(compiled.plan.config, request, reply, error) }
     try {
-      checkRequest(request, config)
+      const pending = record.identified ? undefined : reverseproxy.identify?.(request, record)
+      if (pending === undefined) proceed(request, reply, record, compiled)
+      else pending.then(() => { proceed(request, reply, record, compiled) }).catch(refuse)
+    } catch (error) {
+      refuse(error as Error)
+    }
+  }
+
+  /** The request's tenant is known. */
+  function proceed (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, common: Compiled): void {
+    const { scope } = record
+    const { plan } = scope === undefined ? common : ownComposite(common, scope)
+    try {
+      checkRequest(request, scope?.config ?? config)
       const { timeout, bodyLimit } = plan.config
       const deadline = timeout > 0 ? clock.now() + timeout : Infinity
-      const body = plan.readsBody ? readClientBody(request, bodyLimit ?? Math.min(config.limits.body, request.routeOptions.bodyLimit ?? Infinity)) : undefined
+      const body = plan.readsBody ? readClientBody(request, bodyLimit ?? Math.min((scope?.config ?? config).limits.body, request.routeOptions.bodyLimit ?? Infinity)) : undefined
       const start = (clientBody: Buffer | undefined): void => { new Gathering(plan, request, reply, record, deadline, clientBody, tools).start() }
       if (body instanceof Promise) body.then(start).catch((error: Error) => { if (!isGone(request)) fail(plan.config, request, reply, error) })
       else start(body)
     } catch (error) {
       fail(plan.config, request, reply, error as Error)
     }
+  }
+
+  // ---- composites as a tenant has them
+
+  function ownComposite (common: Compiled, scope: Scope): Compiled {
+    const { routes, headers } = scope.config
+    if (routes === undefined && headers === config.headers) return common
+    let own = scope.routes.get(common) as Compiled | undefined
+    if (own === undefined) {
+      const { plan: { config: composite, name }, said } = common
+      const { [name]: change } = routes ?? {}
+      const over = typeof change === 'object' ? change.composite : undefined
+      const changed = over === undefined || said === undefined ? composite : overrideComposite(said.option, over, `tenancy.tenants.${scope.tenant.id}.routes.${name}.composite`, said.context)
+      own = changed === composite && headers === config.headers ? common : compile(changed, name, said, headers)
+      scope.routes.set(common, own)
+    }
+    return own
+  }
+
+  /** Lets tenants change the composite. */
+  function mayChange ({ plan: { name }, said }: Compiled): void {
+    const checks = reverseproxy.changeable.get(name) ?? []
+    reverseproxy.changeable.set(name, checks)
+    checks.push(function checkChange ({ proxy, composite }, path) {
+      if (proxy !== undefined) return [{ path: `${path}.proxy`, rule: 'does not fit a route with composite', value: proxy }]
+      return composite === undefined ? [] : problemsOf(() => { overrideComposite(said!.option, composite, `${path}.composite`, said!.context) })
+    })
   }
 
   function send (reply: FastifyReply, gathering: Gathering): void {
@@ -180,7 +231,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     let compiled = plans.get(name)
     if (compiled === undefined) {
       const context = { ...(url === undefined ? undefined : { routePath: url }), strategies: [...strategies.keys()], defaultBackend: config.defaultBackend }
-      plans.set(name, compiled = compile(parseComposite(option, url === undefined ? 'composite' : `route ${url}: composite`, context), name))
+      plans.set(name, compiled = compile(parseComposite(option, url === undefined ? 'composite' : `route ${url}: composite`, context), name, { option, context }))
     }
     return compiled
   }
@@ -195,6 +246,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     if (route.handler !== (reverseproxy.handler as unknown)) throw new OptionsError([{ path, rule: 'needs app.reverseproxy.handler as the handler of the route; inside a handler of your own use reply.composite()' }])
     const compiled = compileOption(route.composite, (route.config as { name?: string } | undefined)?.name ?? route.url, route.url)
     named.push({ route: route.url, plan: compiled.plan })
+    mayChange(compiled)
     route.handler = (request, reply) => { run(request, reply, compiled) }
     const { bodyLimit } = compiled.plan.config
     if (bodyLimit !== undefined && compiled.plan.readsBody) route.bodyLimit ??= bodyLimit
@@ -212,15 +264,16 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     const problems = named.flatMap(({ route, plan }) => plan.parts.flatMap(({ name, config: { proxy: { backend } } }) => {
       const path = `route ${route}: composite.parts.${name}.backend`
       if ((backend ?? config.defaultBackend) === undefined) return [{ path, rule: 'is required, as there is no defaultBackend' }]
-      if (backend === undefined || reverseproxy.registry.resolve(backend) !== undefined) return []
+      if (backend === undefined || reverseproxy.registry.isKnown(backend)) return []
       const known = reverseproxy.backends.list().map(({ name }) => name)
       return [{ path, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend }]
     }))
     ready(problems.length > 0 ? new OptionsError(problems) : undefined)
   })
 
-  reverseproxy.gatherer = function gatherer (config, name) {
-    const compiled = compile(config, name)
+  reverseproxy.gatherer = function gatherer (composite, { name, path, said }) {
+    const compiled = compile(composite, name, { option: said.composite!, context: { routePath: path, strategies: [...strategies.keys()], defaultBackend: config.defaultBackend } })
+    mayChange(compiled)
     return (request, reply) => { run(request, reply, compiled) }
   }
 
@@ -245,10 +298,10 @@ class Uncombined {
 }
 
 /** A part's own refusal is the answer, body and headers. */
-function passRefusal ({ status, headers, bytes, plan }: Part, request: FastifyRequest, reply: FastifyReply, closing: boolean): void {
+function passRefusal ({ status, headers, bytes, call }: Part, request: FastifyRequest, reply: FastifyReply, closing: boolean): void {
   reply.code(status!)
   if (closing) sayClose(reply)
-  plan.route.settings!.policies.response({ ...headers }, reply, request)
+  call!.settings.policies.response({ ...headers }, reply, request)
   reply.header('x-composite-complete', 'false')
   reply.send(bytes)
 }
@@ -258,13 +311,14 @@ function sourceOf ({ name, headers, duration, state, used }: Part) {
 }
 
 /** One line for all parts of a request that failed. */
-function report ({ parts, request, plan }: Gathering): void {
+function report ({ parts, request, plan }: Gathering, tenant: string | undefined): void {
   const failed = parts.filter(part => part.incomplete)
   if (failed.length === 0) return
   request.log.warn({
     composite: plan.name,
-    parts: failed.map(({ name, state, status, error, duration, plan: { route } }) =>
-      ({ name, backend: route.backend?.name ?? route.config.backend, state, status, code: (error as { code?: string }).code, ms: Math.round(duration), cause: causeOf(error) }))
+    tenant,
+    parts: failed.map(({ name, state, status, error, duration, call, plan: { route } }) =>
+      ({ name, backend: call?.backend.name ?? route.config.backend, state, status, code: (error as { code?: string }).code, ms: Math.round(duration), cause: causeOf(error) }))
   }, 'parts of a composite failed')
 }
 
@@ -291,5 +345,5 @@ function describe (route: RouteOptions, config: CompositeConfig, path: string): 
 export default fp(composite, {
   name: 'reverseproxy-composite',
   fastify: '5.x',
-  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward']
+  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward', 'reverseproxy-tenancy']
 })

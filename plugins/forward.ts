@@ -17,6 +17,7 @@ import { watch } from '../lib/forward/connection.ts'
 import { Exchange } from '../lib/forward/exchange.ts'
 import { answerContinueLazily } from '../lib/forward/expect.ts'
 import { asReadable, openBody, RequestBody, worthWaiting } from '../lib/forward/request-body.ts'
+import { dispatchUpgrade } from '../lib/forward/upgrade.ts'
 import { joinPath } from '../lib/rewrite/index.ts'
 import type { Pools } from '../lib/pools.ts'
 import type { Answer, Attempt, Call, RawHeaders, Target } from '../lib/types.ts'
@@ -103,6 +104,10 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
     target.started++
     exchange.begin()
     try {
+      if (call.upgrade !== undefined) {
+        dispatchUpgrade(exchange, pools, headersOf(exchange, config.deadlineHeader))
+        return
+      }
       handing = exchange
       call.reply.from.call(standIn as FastifyReply, '/', hooks)
     } catch (error) {
@@ -135,7 +140,7 @@ function dispatch (exchange: Exchange, pools: Pools, deadlineHeader: string | un
   const opened = openBody(call.body, request, call.settings.bodyLimit)
   const body = call.backend.config.http2 && opened instanceof RequestBody ? asReadable(opened) : opened
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
-  const headers = deadlineHeader === undefined || exchange.remaining === Infinity ? call.headers : withHeader(call.headers, deadlineHeader, String(Math.max(1, Math.floor(exchange.remaining))))
+  const headers = headersOf(exchange, deadlineHeader)
   pools.open(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),
     method: call.method as 'GET',
@@ -146,6 +151,11 @@ function dispatch (exchange: Exchange, pools: Pools, deadlineHeader: string | un
     headersTimeout: exchange.streams ? timeouts.headers : 0,
     bodyTimeout: 0
   }, exchange)
+}
+
+function headersOf ({ call, remaining }: Exchange, deadlineHeader: string | undefined): RawHeaders {
+  if (deadlineHeader === undefined || remaining === Infinity) return call.headers
+  return withHeader(call.headers, deadlineHeader, String(Math.max(1, Math.floor(remaining))))
 }
 
 /** In place of what the client may have sent under that name. */

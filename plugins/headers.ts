@@ -9,12 +9,12 @@ import { bagOfList } from '../lib/headers/bag.ts'
 import { compilePolicies } from '../lib/headers/policies.ts'
 import { checkMethod, checkPath } from '../lib/routes/call.ts'
 import type { HeaderPolicies } from '../lib/headers/policies.ts'
-import type { BackendConfig, Call, Layer, ModifyRequest, ProxyConfig } from '../lib/types.ts'
+import type { BackendConfig, Call, Layer, LimitsConfig, ModifyRequest, ProxyConfig } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
     /** Compiles the header policies of a route towards a backend. Owner: plugins/headers.ts */
-    policies: (proxy: ProxyConfig, backend: BackendConfig) => HeaderPolicies
+    policies: (proxy: ProxyConfig, backend: BackendConfig, limits: LimitsConfig) => HeaderPolicies
   }
 }
 
@@ -25,7 +25,8 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
     const { policies, modifyRequest } = call.settings
     try {
       call.headers = policies.request(call.request)
-      if (call.edits !== undefined) applyEdits(call)
+      if (call.record.tenantHeaders !== undefined) applyEdits(call, call.record.tenantHeaders)
+      if (call.edits !== undefined) applyEdits(call, call.edits)
       if (call.body.kind === 'value' && call.body.verbatim === undefined) describeValue(call)
     } catch (error) {
       return Promise.reject(error)
@@ -33,14 +34,14 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
     return modifyRequest === undefined ? next(call) : modify(call, modifyRequest).then(next)
   }
 
-  reverseproxy.policies = (proxy, backend) => compilePolicies(reverseproxy.config, proxy, backend)
+  reverseproxy.policies = (proxy, backend, limits) => compilePolicies(reverseproxy.config, proxy, backend, limits)
   reverseproxy.layer('headers', layer)
 }
 
-/** The headers of `reply.proxy()`. */
-function applyEdits (call: Call): void {
+/** Headers of `reply.proxy()`, or of a tenant's hooks. */
+function applyEdits (call: Call, edits: NonNullable<Call['edits']>): void {
   const bag = bagOfList(call.headers)
-  for (const [name, value] of Object.entries(call.edits!)) {
+  for (const [name, value] of Object.entries(edits)) {
     if (value === undefined) bag.delete(name)
     else bag.set(name, value)
   }

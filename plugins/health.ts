@@ -9,7 +9,7 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { admits, createActiveCheck, createOutlierGroup, shareOf } from '../lib/health/index.ts'
 import { createProbe } from '../lib/health/probe.ts'
-import type { CheckStatus, OutlierGroup, TargetHealth } from '../lib/health/index.ts'
+import type { ActiveCheck, CheckStatus, OutlierGroup, TargetHealth } from '../lib/health/index.ts'
 import type { HealthConfig } from '../lib/resilience/types.ts'
 import type { Backend, Refusal, Target } from '../lib/types.ts'
 
@@ -37,9 +37,9 @@ export interface HealthView {
 
 export interface HealthApi {
   /** Asks the targets now, one or all of a backend; true when no check says otherwise then; ejections are another matter, and what is drained or has no check counts as healthy. @throws RangeError for names that are not there */
-  check (backend: string, target?: string): Promise<boolean>
-  /** Of one backend or all. @throws RangeError */
-  status (backend?: string): HealthView[]
+  check (backend: string, target?: string, tenant?: string): Promise<boolean>
+  /** Of one backend or all; with `tenant` of one that a tenant has used. @throws RangeError */
+  status (backend?: string, tenant?: string): HealthView[]
 }
 
 const health: FastifyPluginAsync = async function health (fastify) {
@@ -50,30 +50,39 @@ const health: FastifyPluginAsync = async function health (fastify) {
 
   // ---- what the rooms ask and tell
 
-  function reasonOf ({ health }: Target, backend: Backend): HealthView['reason'] {
-    if (health === undefined) return undefined
-    if (health.check?.healthy === false) return 'unhealthy'
-    if (health.tracker !== undefined && groupOf(backend)!.isEjected(health.tracker)) return 'ejected'
-    return undefined
+  function reasonOf (target: Target, backend: Backend): HealthView['reason'] {
+    if (checkOn(target)?.healthy === false) return 'unhealthy'
+    const { tracker } = target.health ?? {}
+    return tracker !== undefined && groupOf(backend)!.isEjected(tracker) ? 'ejected' : undefined
+  }
+
+  /** A target that tenants share is checked once, for all of them. */
+  function checkOn ({ health, of }: Target): ActiveCheck | undefined {
+    return health?.check ?? (of === undefined || health?.ownChecks === true ? undefined : of.health?.check)
   }
 
   /** A target that has come back takes its share little by little. */
-  function isWarming ({ health }: Target, backend: Backend, draw: () => number): boolean {
+  function isWarming ({ health, of }: Target, backend: Backend, draw: () => number): boolean {
     const slowStart = health?.config.slowStart
     if (health === undefined || slowStart === undefined) return false
     const returned = health.tracker === undefined ? -Infinity : groupOf(backend)!.returnedAt(health.tracker)
-    const share = shareOf(Math.max(health.since, returned), clock.now(), slowStart)
+    // that a tenant is new does not make the target new
+    const since = of === undefined || health.ownChecks ? health.since : of.health?.since ?? -Infinity
+    const share = shareOf(Math.max(since, returned), clock.now(), slowStart)
     return !admits(share, draw)
   }
 
   reverseproxy.gates.push(function fitness (target, backend) {
-    if (target.health === undefined) return undefined
+    if (target.health === undefined && target.of?.health === undefined) return undefined
     return reasonOf(target, backend) ?? (isWarming(target, backend, random) ? 'warming' : undefined)
   })
 
-  reverseproxy.observers.push(function noticeOutcome ({ outcome }, { backend }, { health }) {
+  reverseproxy.observers.push(function noticeOutcome ({ outcome }, { backend }, { health, of }) {
+    if (outcome === 'ok' || outcome === 'client-error') {
+      if (health !== undefined) health.lastSuccess = clock.now()
+      if (of?.health !== undefined) of.health.lastSuccess = clock.now()
+    }
     if (health === undefined) return
-    if (outcome === 'ok' || outcome === 'client-error') health.lastSuccess = clock.now()
     if (health.tracker !== undefined) groupOf(backend)!.record(health.tracker, outcome!)
   })
 
@@ -102,23 +111,27 @@ const health: FastifyPluginAsync = async function health (fastify) {
     const { host, resilience: { outlier, slowStart } } = backend.config
     // what is on its way out or not yet in is not asked, nor counted among those of which some may be out
     const active = target.state === 'active'
+    const wanted = checkOf(target, backend)
+    // the checks of all do for a tenant that wants the same
+    const ownChecks = target.of === undefined || !isDeepStrictEqual(wanted, checkOf(target.of, backend.shares!)) || host !== backend.shares!.config.host
     const config: TargetHealth['config'] = {
-      health: active ? checkOf(target, backend) : undefined,
+      health: active && ownChecks ? wanted : undefined,
       host,
       outlier: active && target.weight > 0 ? outlier : undefined,
       slowStart: active ? slowStart : undefined
     }
     const before = target.health
-    if (before !== undefined && isDeepStrictEqual(before.config, config)) return
+    if (before !== undefined && before.ownChecks === ownChecks && isDeepStrictEqual(before.config, config)) return
     const keepsCheck = before !== undefined && before.config.host === host && isDeepStrictEqual(before.config.health, config.health)
     const keepsTracker = before !== undefined && isDeepStrictEqual(before.config.outlier, config.outlier)
     if (before !== undefined && !keepsTracker) dismiss(before, backend)
     if (before !== undefined && !keepsCheck) before.close()
     target.health = undefined
-    if (config.health === undefined && config.outlier === undefined && config.slowStart === undefined) return
+    if (config.health === undefined && config.outlier === undefined && config.slowStart === undefined && (target.of === undefined || !ownChecks)) return
     const { check, close } = keepsCheck ? before : config.health === undefined ? NO_CHECK : createCheck(target, backend, config.health, before?.check?.healthy)
     target.health = {
       config,
+      ownChecks,
       check,
       close,
       tracker: keepsTracker ? before.tracker : config.outlier === undefined ? undefined : groupOf(backend)!.track(target.id),
@@ -199,19 +212,19 @@ const health: FastifyPluginAsync = async function health (fastify) {
       target: target.id,
       healthy: reason === undefined,
       reason: reason ?? (isWarming(target, backend, () => 1) ? 'warming' : undefined),
-      check: target.health?.check?.status,
+      check: checkOn(target)?.status,
       ejectedFor: reason === 'ejected' ? Math.max(0, groupOf(backend)!.ejectedUntil(tracker!) - clock.now()) : undefined
     }
   }
 
   reverseproxy.health = {
-    async check (name, url) {
-      const backend = registry.existing(name)
+    async check (name, url, tenant) {
+      const backend = registry.existing(name, tenant)
       const targets = url === undefined ? backend.targets : [registry.existingTarget(backend, url)]
-      const results = await Promise.all(targets.map(target => target.health?.check?.checkNow() ?? true))
+      const results = await Promise.all(targets.map(target => checkOn(target)?.checkNow() ?? true))
       return results.every(healthy => healthy)
     },
-    status: name => (name === undefined ? registry.all() : [registry.existing(name)]).flatMap(backend => backend.targets.map(target => viewOf(target, backend)))
+    status: (name, tenant) => (name === undefined ? registry.all() : [registry.existing(name, tenant)]).flatMap(backend => backend.targets.map(target => viewOf(target, backend)))
   }
 }
 

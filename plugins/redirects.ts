@@ -24,7 +24,7 @@ const redirects: FastifyPluginAsync = async function redirects (fastify) {
     let call = first
     let answer = redirect
     for (let followed = 0; ; followed++) {
-      const redirected = resolveRedirect(call, answer, origin => reverseproxy.registry.findOrigin(origin, call.backend.scope))
+      const redirected = resolveRedirect(call, answer, origin => reverseproxy.registry.findOrigin(origin, call.record.scope))
       if (redirected === undefined) return answer
       answer.discard()
       if (followed >= limit) throw new TooManyRedirectsError({ cause: new Error(`more than ${limit} redirects, the last one to ${redirected.path}`) })

@@ -17,6 +17,8 @@ import redirects from './redirects.ts'
 import retry from './retry.ts'
 import routes from './routes.ts'
 import shutdown from './shutdown.ts'
+import tenancy from './tenancy.ts'
+import websocket from './websocket.ts'
 import type { GatewayOptions } from '../lib/options/index.ts'
 
 /**
@@ -35,9 +37,11 @@ const reverseproxy: FastifyPluginAsync<GatewayOptions> = async function reversep
   await fastify.register(concurrency)
   await fastify.register(circuitBreaker)
   await fastify.register(health)
+  await fastify.register(shutdown)
+  await fastify.register(websocket)
+  await fastify.register(tenancy)
   await fastify.register(composite)
   await fastify.register(routes)
-  await fastify.register(shutdown)
 }
 
 export default fp(reverseproxy, { name: 'reverseproxy', fastify: '5.x' })

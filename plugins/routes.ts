@@ -7,21 +7,23 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { OptionsError } from '../lib/errors.ts'
+import { OptionsError, problemsOf } from '../lib/errors.ts'
 import { hideBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
-import { parseProxy } from '../lib/options/index.ts'
+import { overrideProxy, parseProxy } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { createCalls } from '../lib/routes/call.ts'
 import { declareDefault, declareRoutes } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
 import { createPlan, NOTHING } from '../lib/routes/plan.ts'
+import { kPlace } from './tenancy.ts'
 import type { OptionProblem } from '../lib/errors.ts'
 import type { ProxyOptions } from '../lib/options/index.ts'
 import type { CallOptions } from '../lib/routes/call.ts'
 import type { DeclareTools } from '../lib/routes/declare.ts'
 import type { Plan } from '../lib/routes/plan.ts'
-import type { ProxyConfig } from '../lib/types.ts'
+import type { Scope } from '../lib/tenancy/scopes.ts'
+import type { Answer, Call, ProxyConfig, RequestRecord } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
@@ -56,17 +58,35 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   /** Routes and the backends they name, to be checked when all backends are known. */
   const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
 
-  function run (request: FastifyRequest, reply: FastifyReply, plan: Plan, options: CallOptions | undefined): FastifyReply {
+  function run (request: FastifyRequest, reply: FastifyReply, plan: Plan, options: CallOptions | undefined, backend?: string): FastifyReply {
     const record = request.reverseproxy ??= createRecord(plan.name, clock.now(), request, reply.raw)
     try {
       if (isLastHop(request)) return reply.code(204).header('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS').send()
-      const call = createCall(request, reply, record, plan, options)
-      record.backend = call.backend.name
-      reverseproxy.send(call).then(answer => deliver(call, answer), error => fail(plan.config, request, reply, error))
+      const pending = record.identified ? undefined : reverseproxy.identify?.(request, record)
+      if (pending === undefined) proceed(request, reply, record, plan, options, backend)
+      else pending.then(() => { proceed(request, reply, record, plan, options, backend) }, (error: Error) => { fail(plan.config, request, reply, error) })
     } catch (error) {
       fail(plan.config, request, reply, error as Error)
     }
     return reply
+  }
+
+  /** The request's tenant is known. */
+  function proceed (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, common: Plan, options: CallOptions | undefined, backend: string | undefined): void {
+    const own = record.scope?.config.routes === undefined ? common : ownPlan(common, record.scope)
+    const plan = backend === undefined ? own : towards(own, backend, record.scope)
+    try {
+      const call = createCall(request, reply, record, plan, options)
+      record.backend = call.backend.name
+      reverseproxy.send(call).then(answer => end(call, answer), error => fail(plan.config, request, reply, error))
+    } catch (error) {
+      fail(plan.config, request, reply, error as Error)
+    }
+  }
+
+  function end (call: Call, answer: Answer): void {
+    if (answer.connection === undefined) deliver(call, answer)
+    else reverseproxy.websockets.open(call, answer, error => fail(call.settings, call.request, call.reply, error))
   }
 
   reverseproxy.handler = function handler (request, reply) {
@@ -79,7 +99,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   fastify.decorateReply('proxy', function proxy (this: FastifyReply, backend?: string, options?: CallOptions): FastifyReply {
     const { config: routeConfig, url = '*' } = this.request.routeOptions
     const plan = (routeConfig as Planned)[kPlan] ?? bare(url)
-    return run(this.request, this, backend === undefined ? plan : towards(plan, backend), options)
+    return run(this.request, this, plan, options, backend)
   })
 
   // Plans for reply.proxy(), made once for each route and backend that it is called with; both are few.
@@ -91,18 +111,43 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   }
 
   const plansTowards = new WeakMap<Plan, Map<string, Plan>>()
-  function towards (plan: Plan, backend: string): Plan {
+  function towards (plan: Plan, backend: string, scope: Scope | undefined): Plan {
     if (plan.config.backend === backend) return plan
     let plans = plansTowards.get(plan)
     if (plans === undefined) plansTowards.set(plan, plans = new Map())
     let found = plans.get(backend)
     if (found === undefined) {
-      found = createPlan({ ...plan.config, backend }, plan.name)
+      found = createPlan({ ...plan.config, backend }, plan.name, plan.said)
       // a name that does not exist may come from a request; it is not remembered
-      if (reverseproxy.registry.resolve(backend) !== undefined) plans.set(backend, found)
+      if (reverseproxy.registry.resolve(backend, scope) !== undefined) plans.set(backend, found)
     }
     return found
   }
+
+  // ---- routes as a tenant has them
+
+  function ownPlan (plan: Plan, scope: Scope): Plan {
+    let own = scope.routes.get(plan) as Plan | undefined
+    if (own === undefined) {
+      const { [plan.name]: change } = scope.config.routes!
+      const proxy = typeof change === 'object' ? change.proxy : undefined
+      own = proxy === undefined ? plan : createPlan(overrideProxy(plan.said, proxy, `tenancy.tenants.${scope.tenant.id}.routes.${plan.name}.proxy`), plan.name, plan.said)
+      scope.routes.set(plan, own)
+    }
+    return own
+  }
+
+  /** Lets tenants change the route. */
+  function mayChange ({ name, said }: Plan): void {
+    const checks = reverseproxy.changeable.get(name) ?? []
+    reverseproxy.changeable.set(name, checks)
+    checks.push(function checkChange ({ proxy, composite }, path) {
+      if (composite !== undefined) return [{ path: `${path}.composite`, rule: 'does not fit a route with proxy', value: composite }]
+      return proxy === undefined ? [] : problemsOf(() => { overrideProxy(said, proxy, `${path}.proxy`) })
+    })
+  }
+
+  // ---- declaring
 
   /** An option object that several routes share is parsed once (the automatic HEAD route shares its GET's). */
   const parsed = new WeakMap<object, ProxyConfig>()
@@ -119,8 +164,10 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     if (route.proxy === undefined && !ours) return
     const proxy = configOf(route.proxy, route.url)
     const { bodyLimit = route.bodyLimit } = proxy
-    const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url)
+    const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url, { ...inFull(route.proxy), ...bodyLimit === undefined ? undefined : { bodyLimit } })
+    mayChange(plan)
     route.config = { ...route.config, [kPlan]: plan } as NonNullable<RouteOptions['config']>
+    if (proxy.websocket !== undefined) prepareUpgrades(route)
     if (!ours) return
     // the automatic HEAD route repeats its GET
     if (!named.some(({ route, backend }) => route === plan.name && backend === proxy.backend)) named.push({ route: plan.name, backend: proxy.backend })
@@ -129,18 +176,29 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     if (mayHaveBody(route)) route.preParsing = [route.preParsing ?? [], hideBody].flat() as NonNullable<RouteOptions['preParsing']>
   })
 
+  /** Copied, not extended, as all hooks are. */
+  function prepareUpgrades (route: RouteOptions): void {
+    const methods = [route.method].flat()
+    if (methods.every(method => method === 'HEAD')) return
+    if (!methods.includes('GET')) throw new OptionsError([{ path: `route ${route.url}: proxy.websocket`, rule: 'needs a route for GET', value: route.method }])
+    route.onRequest = [reverseproxy.websockets.hook(), route.onRequest ?? []].flat() as NonNullable<RouteOptions['onRequest']>
+  }
+
   const tools: DeclareTools = {
-    forwarding: runOf => ({
+    upgrading: () => ({ onRequest: reverseproxy.websockets.hook() }),
+    forwarding: declaredOf => ({
       handler (request, reply) {
-        const answer = runOf(request)
-        if (answer === undefined) run(request, reply, fallback, undefined)
-        else answer(request, reply)
+        const declared = declaredOf(request)
+        if (declared === undefined) run(request, reply, fallback, undefined)
+        else declared.run(request, reply)
       },
-      preParsing: hideBody
+      preParsing: hideBody,
+      config: { [kPlace]: (request: FastifyRequest) => declaredOf(request)?.route ?? DEFAULT_PLACE } as NonNullable<RouteOptions['config']>
     }),
     compile (route) {
-      if (route.composite !== undefined) return reverseproxy.gatherer(route.composite, route.name)
-      const plan = createPlan(route.proxy ?? NOTHING, route.name)
+      if (route.composite !== undefined) return reverseproxy.gatherer(route.composite, route)
+      const plan = createPlan(route.proxy ?? NOTHING, route.name, inFull(route.said.proxy))
+      mayChange(plan)
       return (request, reply) => { run(request, reply, plan, undefined) }
     }
   }
@@ -149,7 +207,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     const problems: OptionProblem[] = []
     for (const { route, backend = config.defaultBackend } of named) {
       if (backend === undefined) problems.push({ path: `route ${route}: proxy.backend`, rule: 'is missing, and there is no defaultBackend' })
-      else if (reverseproxy.registry.resolve(backend) === undefined) {
+      else if (!reverseproxy.registry.isKnown(backend)) {
         const known = reverseproxy.backends.list().map(({ name }) => name)
         problems.push({ path: `route ${route}: proxy.backend`, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend })
       }
@@ -161,6 +219,13 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   declareRoutes(fastify, config, tools)
   if (config.defaultBackend !== undefined) declareDefault(fastify, tools)
 }
+
+/** In full, so that something can be put over it. */
+function inFull (proxy: string | ProxyOptions | undefined): Exclude<ProxyOptions, string> {
+  return typeof proxy === 'string' ? { backend: proxy } : { ...proxy as Exclude<ProxyOptions, string> }
+}
+
+const DEFAULT_PLACE = Object.freeze({ name: 'default', tenancy: undefined })
 
 /** Fastify parses no body of a GET or HEAD. */
 function mayHaveBody ({ method }: RouteOptions): boolean {
@@ -175,5 +240,5 @@ function isLastHop (request: FastifyRequest): boolean {
 export default fp(routes, {
   name: 'reverseproxy-routes',
   fastify: '5.x',
-  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward', 'reverseproxy-composite']
+  dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-headers', 'reverseproxy-forward', 'reverseproxy-websocket', 'reverseproxy-tenancy', 'reverseproxy-composite']
 })

@@ -1,7 +1,8 @@
 /**
  * The gateway with what a production set-up turns on: balancing over three targets, header policy both ways, forwarded
  * headers, Via, request id, a deadline, circuit breakers. `routes: n` gives n routes with a backend of one target each.
- * `resilience`: false switches the breakers off, true adds retries, checks and outlier detection.
+ * `resilience`: false switches the breakers off, true adds retries, checks and outlier detection. `tenants: n`: n known
+ * tenants; one alone is named by the header `x-only-tenant`, several by `x-tenant-id`.
  */
 import Fastify from 'fastify'
 import reverseproxy, { serverOptions } from '../../dist/index.js'
@@ -21,9 +22,18 @@ const resilience = {
 const names = Array.from({ length: options.routes ?? 1 }, (_, index) => `service-${index}`)
 const targetsOf = index => options.routes === undefined ? options.targets : [options.targets[index % options.targets.length]]
 
+const tenancy = options.tenants === undefined
+  ? undefined
+  : {
+      header: options.tenants === 1 ? 'x-only-tenant' : 'x-tenant-id',
+      forwardAs: 'x-tenant-id',
+      tenants: Object.fromEntries(Array.from({ length: options.tenants }, (_, index) => [`tenant-${index}`, { metadata: { plan: 'gold' } }]))
+    }
+
 const app = Fastify({ ...serverOptions, logger: false })
 await app.register(reverseproxy, {
   ...resilience,
+  tenancy,
   backends: Object.fromEntries(names.map((name, index) => [name, { ...common, targets: targetsOf(index) }])),
   headers: {
     request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] },

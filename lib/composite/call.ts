@@ -39,14 +39,13 @@ export interface CallContext {
  */
 export function createPartCall (plan: PartPlan, owner: CallOwner, scope: CallScope, context: CallContext, { lookup, now }: PartCallTools): Call {
   const { request, reply, record } = context
-  lookup(plan.route, record.tenant)
-  const settings = plan.route.settings!
+  const { backend, settings } = lookup(plan.route, record.scope)
   const { timeouts } = settings
   return {
     request,
     reply,
     record,
-    backend: plan.route.backend!,
+    backend,
     settings,
     method: plan.config.method ?? methodOf(request),
     path: targetOf(plan, scope),
@@ -62,7 +61,8 @@ export function createPartCall (plan: PartPlan, owner: CallOwner, scope: CallSco
     ticket: undefined,
     running: undefined,
     attempt: undefined,
-    owner
+    owner,
+    upgrade: undefined
   }
 }
 

@@ -135,6 +135,7 @@ export class Gathering implements CallContext, Surroundings {
   /** One call of a part. `done` is called once, now or later. @throws what createPartCall throws */
   call (part: Part, scope: CallScope, done: (got: Got) => void, owner: CallOwner = part): void {
     const call = createPartCall(part.plan, owner, scope, this, this.tools)
+    part.call = call
     if (++this.#calls > this.plan.config.maxCalls) {
       this.#overflow(new PartCallsError({ cause: new Error(`more than ${this.plan.config.maxCalls} calls`) }))
       done(failed(new PartCallsError()))

@@ -1,7 +1,7 @@
 /** One part of one request: its state, and how functions see it. */
 import { toValue } from '../combine/index.ts'
 import type { Json } from '../combine/index.ts'
-import type { Cancelable, CallOwner, Outcome } from '../types.ts'
+import type { Call, Cancelable, CallOwner, Outcome } from '../types.ts'
 import type { PartPlan } from './plan.ts'
 import type { PartResult, PartState } from './types.ts'
 
@@ -25,6 +25,8 @@ export class Part implements CallOwner {
   startedAt = 0
   duration = 0
   attempts = 0
+  /** The latest one. */
+  call: Call | undefined = undefined
   cancelled: Error | undefined = undefined
   readonly #running: Cancelable[] = []
 

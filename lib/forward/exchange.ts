@@ -7,17 +7,20 @@
  */
 import { constants } from 'node:http2'
 import type { Http2ServerResponse } from 'node:http2'
+import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Answer, Attempt, Call, Cancelable, Target } from '../types.ts'
 import { AbortedError, BadResponseError, PartTooLargeError, TimeoutError } from '../errors.ts'
 import { outcomeOfError, outcomeOfStatus, translateError } from '../outcomes.ts'
 import { fixEncoding } from '../headers/response.ts'
 import { isEmpty } from '../is-empty.ts'
+import { answerProblem } from '../websocket/handshake.ts'
 import { AnswerBody } from './answer-body.ts'
 import { isGone, unwatch } from './connection.ts'
 import { passEarlyHints, passTrailers } from './side-messages.ts'
 import type { Watcher } from './connection.ts'
 import type { Deadlines, Expirable } from '../deadlines.ts'
+import type { BackendConnection } from '../websocket/types.ts'
 
 /** Unread bytes after which the backend is paused, and the most that is read only to be thrown away. */
 const HIGH_WATER = 65_536
@@ -45,6 +48,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   headers: Record<string, string | string[]> = {}
   trailers: Record<string, string | string[]> | undefined = undefined
   plain = true
+  connection: BackendConnection | undefined = undefined
 
   // links of the deadline wheel
   expiresAt = 0
@@ -104,6 +108,8 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, statusMessage?: string): void {
     if (status < 200) {
+      // one that does not say what it switches to
+      if (status === 101) controller.abort(new BadResponseError())
       if (status === 103 && this.call.owner === undefined) passEarlyHints(headers, this.call)
       return
     }
@@ -111,19 +117,32 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
       controller.abort(new BadResponseError())
       return
     }
-    this.#phase = 'answered'
-    this.status = status
-    this.statusMessage = statusMessage ?? ''
-    this.headers = fixEncoding(headers, controller.rawHeaders)
-    this.plain = this.headers === headers
-    this.attempt.status = status
-    this.attempt.outcome = outcomeOfStatus(status)
-    this.attempt.duration = this.tools.now() - this.attempt.startedAt
-    this.tools.onOutcome(this)
+    this.#answered(status, statusMessage ?? '', fixEncoding(headers, controller.rawHeaders), headers)
     // Event streams end by silence or by a peer, never by the clock; a part that is one never ends at all.
     if (this.call.owner === undefined && isEventStream(headers['content-type'])) this.remaining = Infinity
     this.#arm(this.call.timeouts.idle)
     this.onAnswer?.(null, { statusCode: status, headers: {}, body: this })
+  }
+
+  /** The backend has switched protocols: what comes now is no HTTP. */
+  onRequestUpgrade (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>, socket: Duplex): void {
+    // undici has taken its own listeners off
+    socket.on('error', nothing)
+    const { upgrade } = this.call
+    const problem = upgrade === undefined ? 'it switched protocols unasked' : answerProblem(headers, upgrade)
+    if (problem !== undefined || this.#failure !== undefined) {
+      socket.destroy()
+      this.#fail(this.#failure ?? new BadResponseError({ cause: new Error(`bad WebSocket handshake: ${problem}`) }))
+      return
+    }
+    this.connection = {
+      socket,
+      take: () => { unwatch(this.call.request, this) },
+      release: () => { this.#finish() }
+    }
+    this.tools.deadlines.disarm(this)
+    this.#answered(status, '', fixEncoding(headers, controller.rawHeaders), headers)
+    this.resolve(this)
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -177,6 +196,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   cancel (reason: Error): void {
     if (this.#phase === 'done') return
     this.#failure ??= reason
+    this.connection?.socket.destroy()
     if (this.#controller !== undefined) this.#controller.abort(reason)
     // still in the pool's queue: undici drops it when its turn comes (onRequestStart throws)
     this.#fail(reason)
@@ -225,6 +245,10 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     this.#discarding = true
     this.#chunks = []
     if (this.#phase === 'done') return
+    if (this.connection !== undefined) {
+      this.cancel(new AbortedError())
+      return
+    }
     // it is no call any more: the next try, or whoever is redirected, must not wait for what nobody reads
     this.call.slot?.free()
     this.tools.deadlines.arm(this, DISCARD_TIME)
@@ -245,6 +269,18 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   }
 
   // ---- inside
+
+  #answered (status: number, statusMessage: string, headers: Record<string, string | string[]>, asRead: object): void {
+    this.#phase = 'answered'
+    this.status = status
+    this.statusMessage = statusMessage
+    this.headers = headers
+    this.plain = headers === asRead
+    this.attempt.status = status
+    this.attempt.outcome = outcomeOfStatus(status)
+    this.attempt.duration = this.tools.now() - this.attempt.startedAt
+    this.tools.onOutcome(this)
+  }
 
   #collected ({ limit }: Collector): void {
     if (this.#buffered > limit) this.#refuse()

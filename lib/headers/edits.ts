@@ -29,7 +29,7 @@ export function foldEdits (levels: ReadonlyArray<HeaderEdits>): Map<string, Fate
       if (!fate.drop) fate.renamedTo = to.toLowerCase()
     }
     for (const [name, value] of Object.entries(level.set ?? {})) replace(fates, fateOf(name), name, [value])
-    for (const [name, value] of Object.entries(level.append ?? {})) fateOf(name).values.push(value)
+    for (const [name, value] of Object.entries(level.append ?? {})) fateOf(name).values.push(...Array.isArray(value) ? value as HeaderValue[] : [value as HeaderValue])
   }
   return fates
 }

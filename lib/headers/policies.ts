@@ -3,7 +3,7 @@ import { compileRequestPolicy } from './request.ts'
 import { compileResponsePolicy } from './response.ts'
 import type { RequestPolicy } from './request.ts'
 import type { ResponsePolicy } from './response.ts'
-import type { BackendConfig, GatewayConfig, ProxyConfig } from '../types.ts'
+import type { BackendConfig, GatewayConfig, LimitsConfig, ProxyConfig } from '../types.ts'
 
 export interface HeaderPolicies {
   readonly request: RequestPolicy
@@ -17,8 +17,9 @@ function strippedPrefix (plan: ProxyConfig): string | undefined {
 }
 
 /** Compiles them; equal ones are shared by lib/routes/settings.ts. */
-export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backend: BackendConfig): HeaderPolicies {
-  const levels = [config.headers, backend.headers, plan.headers]
+export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backend: BackendConfig, limits: LimitsConfig): HeaderPolicies {
+  const levels = [backend.common, backend.headers, plan.headers]
+  const { forwardAs } = config.tenancy ?? {}
   return {
     request: compileRequestPolicy({
       levels: levels.map(level => level.request),
@@ -27,9 +28,10 @@ export function compilePolicies (config: GatewayConfig, plan: ProxyConfig, backe
       via: config.via,
       requestIdHeader: config.requestIdHeader?.toLowerCase(),
       host: plan.host ?? backend.host,
-      limits: config.limits
+      tenancy: config.tenancy,
+      limits
     }),
     response: compileResponsePolicy(levels.map(level => level.response)),
-    added: levels.flatMap(({ request: { set = {}, append = {} } }) => [...Object.keys(set), ...Object.keys(append)]).map(name => name.toLowerCase())
+    added: [...forwardAs === undefined ? [] : [forwardAs], ...levels.flatMap(({ request: { set = {}, append = {} } }) => [...Object.keys(set), ...Object.keys(append)]).map(name => name.toLowerCase())]
   }
 }

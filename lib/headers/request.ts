@@ -9,6 +9,7 @@ import { foldEdits } from './edits.ts'
 import type { Fate } from './edits.ts'
 import { compileForwarded, FORWARDED_NAMES } from './forwarded.ts'
 import { connectionTokens, foldName, isHeaderValue, isHopByHop, isPlainConnection, NEVER_NAMED, SENSITIVE, takesTrailers } from './names.ts'
+import type { TenancyConfig } from '../tenancy/types.ts'
 import type { ForwardedConfig, HeaderRules, HeaderValue, LimitsConfig, RawHeaders, ViaConfig } from '../types.ts'
 
 export interface RequestPolicyOptions {
@@ -19,6 +20,8 @@ export interface RequestPolicyOptions {
   readonly prefix: string | undefined
   readonly via: ViaConfig | undefined
   readonly requestIdHeader: string | undefined
+  /** Which headers of the client's name a tenant, and which one tells the backend. */
+  readonly tenancy: Pick<TenancyConfig, 'sources' | 'forwardAs'> | undefined
   /** `upstream`, `preserve` or a name. */
   readonly host: string
   readonly limits: LimitsConfig
@@ -69,6 +72,8 @@ function createClassifier (options: RequestPolicyOptions, fates: ReturnType<type
   const allowed = forward === '*' ? undefined : new Set(forward.map(name => name.toLowerCase()))
   const ours = new Set([...SENSITIVE, ...[...fates].filter(([, fate]) => fate.drop).map(([name]) => name)].map(foldName))
   if (options.requestIdHeader !== undefined) ours.add(foldName(options.requestIdHeader))
+  const tenant = tenantHeaders(options.tenancy)
+  for (const name of tenant) ours.add(foldName(name))
 
   return function classify (rawName) {
     const name = rawName.toLowerCase()
@@ -76,7 +81,7 @@ function createClassifier (options: RequestPolicyOptions, fates: ReturnType<type
     if (forwarded >= 0) return FORWARDED + forwarded
     const special = Object.hasOwn(BY_NAME, name) ? BY_NAME[name]! : undefined
     if (special !== undefined && special !== SINGLE && special !== MAX_FORWARDS) return special
-    if (name.startsWith(':') || isHopByHop(name) || name === options.requestIdHeader) return DROP
+    if (name.startsWith(':') || isHopByHop(name) || name === options.requestIdHeader || tenant.has(name)) return DROP
     if (name === 'via' && fates.get('via')?.drop !== true) return options.via === undefined ? KEEP : VIA
     const folded = foldName(name)
     if (folded !== name && ours.has(folded)) return DROP
@@ -87,6 +92,11 @@ function createClassifier (options: RequestPolicyOptions, fates: ReturnType<type
   }
 }
 
+/** What a client says of its tenant goes no further: the backend gets what came of it. */
+function tenantHeaders ({ sources, forwardAs }: NonNullable<RequestPolicyOptions['tenancy']> = { sources: [], forwardAs: undefined }): ReadonlySet<string> {
+  return new Set([...sources.flatMap(source => source.kind === 'header' ? [source.name] : []), ...forwardAs === undefined ? [] : [forwardAs]])
+}
+
 export function compileRequestPolicy (options: RequestPolicyOptions): RequestPolicy {
   const fates = foldEdits(options.levels)
   const additions: Array<readonly [string, HeaderValue]> = [...fates].flatMap(([name, fate]) => fate.values.map(value => [name, value] as const))
@@ -94,6 +104,7 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
   const known = new Map<string, Action>()
   const writeForwarded = compileForwarded(withoutEdited(options.forwarded, fates), options.prefix)
   const { host: hostRule, limits } = options
+  const forwardAs = options.tenancy?.forwardAs
   // an edit of one of our own fields takes its place
   const via = fates.get('via')?.drop === true ? undefined : options.via
   const requestIdHeader = options.requestIdHeader !== undefined && fates.get(options.requestIdHeader)?.drop === true ? undefined : options.requestIdHeader
@@ -165,6 +176,10 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
     writeForwarded(request, claimed, host ?? '', out)
     if (via !== undefined) out.push('via', extendVia(via, received, request.raw.httpVersion))
     if (requestIdHeader !== undefined) addValue(out, requestIdHeader, String(request.id))
+    if (forwardAs !== undefined) {
+      const { tenant } = request.reverseproxy ?? {}
+      if (tenant !== undefined) addValue(out, forwardAs, tenant)
+    }
     for (const [name, value] of additions) {
       const text = typeof value === 'string' ? value : value(request)
       if (text !== undefined) addValue(out, name, text)

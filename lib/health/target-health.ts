@@ -6,6 +6,8 @@ import type { Tracker } from './outlier.ts'
 export interface TargetHealth {
   /** What it was made for; others mean that it has to be made anew. */
   readonly config: { readonly health: HealthConfig | undefined, readonly host: string, readonly outlier: OutlierConfig | undefined, readonly slowStart: SlowStartConfig | undefined }
+  /** false: a tenant's view of a target whose checks all share. */
+  readonly ownChecks: boolean
   readonly check: ActiveCheck | undefined
   readonly tracker: Tracker | undefined
   /** Ends the check and closes its connection. */

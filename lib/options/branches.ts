@@ -46,9 +46,13 @@ export function kindOf (value: unknown): Kind {
 
 /** The form `value` was meant to be: an exact word first, then the only form of its type, then the object with the most of its keys. */
 export function pickBranch (branches: readonly Rules[], value: unknown): Rules | undefined {
-  const flat = branches.flatMap(branch => branch.anyOf ?? [branch])
   const kind = kindOf(value)
-  const fitting = flat.filter(branch => accepts(branch, kind))
+  const fitting: Rules[] = []
+  for (const branch of branches) {
+    if (branch.anyOf === undefined) {
+      if (accepts(branch, kind)) fitting.push(branch)
+    } else fitting.push(...branch.anyOf.filter(inner => accepts(inner, kind)))
+  }
   const word = fitting.find(branch => branch.const === value || branch.enum?.includes(value))
   if (word !== undefined) return word
   const open = fitting.filter(branch => branch.const === undefined && branch.enum === undefined)

@@ -17,36 +17,53 @@ export interface Walk {
 
 /** Reports everything about `value` that `schema` forbids. `value` is our copy: plain objects without `__proto__`. */
 export function check (schema: Rules, value: unknown, path: string, walk: Walk): void {
-  const report = (rule: string) => { walk.problems.push({ path, rule, value: shown(value, schema.secret) }) }
   if (schema.anyOf !== undefined) {
     const branch = pickBranch(schema.anyOf, value)
-    if (branch === undefined) return report(ruleOf(schema))
-    return check(branch, value, path, walk)
+    return branch === undefined ? report(schema, value, path, walk) : check(branch, value, path, walk)
   }
-  const kind = kindOf(value)
   if (schema.json === true) return checkJson(value, path, walk)
-  if (schema.code !== undefined) return kind === schema.code ? undefined : report(ruleOf(schema))
-  if (schema.const !== undefined || schema.enum !== undefined) return checkWord(schema, value, report)
+  const isRight = schema.code !== undefined
+    ? kindOf(value) === schema.code
+    : schema.const !== undefined || schema.enum !== undefined ? checkWord(schema, value, path, walk) : checkType(schema, value, path, walk)
+  if (!isRight) report(schema, value, path, walk)
+}
+
+/** false: it is of another type; what is wrong within has been reported. */
+function checkType (schema: Rules, value: unknown, path: string, walk: Walk): boolean {
   switch (schema.type) {
-    case undefined: return
-    case 'object': return kind === 'object' ? checkObject(schema, value as Record<string, unknown>, path, walk) : report(ruleOf(schema))
-    case 'array': return Array.isArray(value) ? checkList(schema, value, path, walk) : report(ruleOf(schema))
-    case 'boolean': return kind === 'boolean' ? undefined : report(ruleOf(schema))
-    case 'string': return typeof value === 'string' ? checkText(schema, value, walk, report) : report(ruleOf(schema))
-    default: return isNumberWithin(schema, value) ? undefined : report(ruleOf(schema))
+    case undefined: return true
+    case 'object':
+      if (kindOf(value) !== 'object') return false
+      checkObject(schema, value as Record<string, unknown>, path, walk)
+      return true
+    case 'array':
+      if (!Array.isArray(value)) return false
+      checkList(schema, value, path, walk)
+      return true
+    case 'string':
+      if (typeof value !== 'string') return false
+      checkText(schema, value, path, walk)
+      return true
+    case 'boolean': return typeof value === 'boolean'
+    default: return isNumberWithin(schema, value)
   }
 }
 
-function checkWord (schema: Rules, value: unknown, report: (rule: string) => void): void {
-  const words: readonly unknown[] = schema.enum ?? [schema.const]
-  if (words.includes(value)) return
-  const meant = typeof value === 'string' ? nearest(value, words.filter(word => typeof word === 'string')) : undefined
-  report(ruleOf(schema) + (meant === undefined ? '' : `; did you mean "${meant}"?`))
+function report (schema: Rules, value: unknown, path: string, walk: Walk, rule = ruleOf(schema)): void {
+  walk.problems.push({ path, rule, value: shown(value, schema.secret) })
 }
 
-function checkText (schema: Rules, value: string, walk: Walk, report: (rule: string) => void): void {
+function checkWord (schema: Rules, value: unknown, path: string, walk: Walk): boolean {
+  const words: readonly unknown[] = schema.enum ?? [schema.const]
+  if (words.includes(value)) return true
+  const meant = typeof value === 'string' ? nearest(value, words.filter(word => typeof word === 'string')) : undefined
+  report(schema, value, path, walk, ruleOf(schema) + (meant === undefined ? '' : `; did you mean "${meant}"?`))
+  return true
+}
+
+function checkText (schema: Rules, value: string, path: string, walk: Walk): void {
   const broken = schema.check === undefined ? undefined : RULES[schema.check](value, walk.origin)
-  if (broken !== undefined) report(schema.rule ?? broken)
+  if (broken !== undefined) report(schema, value, path, walk, schema.rule ?? broken)
 }
 
 function isNumberWithin (schema: Rules, value: unknown): boolean {
@@ -76,9 +93,10 @@ function checkJson (value: unknown, path: string, walk: Walk): void {
 
 function checkObject (schema: Rules, value: Record<string, unknown>, path: string, walk: Walk): void {
   const properties = schema.properties ?? {}
-  const patterns = Object.entries(schema.patternProperties ?? {})
+  // once for all keys: there may be many
+  const patterns = schema.patternProperties === undefined ? [] : Object.entries(schema.patternProperties).map(([pattern, item]) => [new RegExp(pattern), item] as const)
   for (const [key, item] of Object.entries(value)) {
-    const property = Object.hasOwn(properties, key) ? properties[key] : patterns.find(([pattern]) => new RegExp(pattern).test(key))?.[1]
+    const property = Object.hasOwn(properties, key) ? properties[key] : patterns.find(([pattern]) => pattern.test(key))?.[1]
     if (property === undefined) reportUnknown(schema, key, item, at(path, key), walk)
     else check(property, item, at(path, key), walk)
   }

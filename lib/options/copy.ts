@@ -17,7 +17,7 @@ export function isRecord (value: unknown): value is Record<string, unknown> {
 }
 
 /** What TypeBox knows of a schema stands under symbols, and Fastify knows a schema by its identity: a copy would lose both. */
-function isTypeBox (value: object): boolean {
+export function isTypeBox (value: object): boolean {
   return Object.hasOwn(value, Kind)
 }
 

@@ -9,6 +9,7 @@ import type { OptionProblem } from '../errors.ts'
 import { isRecord } from './copy.ts'
 import type { Known } from './cross-check.ts'
 import { crossCheckRouteResilience } from './cross-check-resilience.ts'
+import { checkReserved, checkReservedOfPart } from './cross-check-tenancy.ts'
 import type { Walk } from './check.ts'
 import { BUILT_IN_STRATEGIES, DEFAULTS } from './defaults.ts'
 import { entriesOf, requireName, reportTwins } from './names.ts'
@@ -32,6 +33,7 @@ export function crossCheckComposite (composite: unknown, path: string, routePath
     if (isRecord(part)) checkPart(part, { name, path: at(at(path, 'parts'), name), composite, names, known, walk })
   }
   crossCheckRouteResilience(composite, path, undefined, known, walk)
+  checkReserved(composite['headers'], at(path, 'headers'), known.reserved, problems)
   checkStrategy(composite, path, known, problems)
   if (isRecord(composite['headers'])) checkHeaders(composite['headers'], at(path, 'headers'), names, problems)
   if (isSize(composite['maxPartBytes'])) checkMaxBytes(composite['maxPartBytes'], at(path, 'maxPartBytes'), composite, problems)
@@ -86,6 +88,7 @@ function checkPart (part: Options, scene: PartScene): void {
   checkTimes(part['timeout'], at(path, 'timeout'), composite['timeout'], problems)
   if (isSize(maxBytes)) checkMaxBytes(maxBytes, at(path, 'maxBytes'), composite, problems)
   if (isRecord(part['headers'])) checkPartHeaders(part['headers'], at(path, 'headers'), problems)
+  checkReservedOfPart(part['headers'], at(path, 'headers'), known.reserved, problems)
   if (isRecord(part['forEach'])) checkForEach(part['forEach'], at(path, 'forEach'), problems)
   for (const list of ['pick', 'omit']) {
     const fields: unknown = part[list]

@@ -12,6 +12,7 @@ import { check, type Walk } from './check.ts'
 import { isRecord } from './copy.ts'
 import { crossCheckComposite, crossCheckStrategies } from './cross-check-composite.ts'
 import { crossCheckResilience, crossCheckRouteResilience, crossCheckTargetHealth } from './cross-check-resilience.ts'
+import { checkReserved, crossCheckTenancy, reservedPlaces } from './cross-check-tenancy.ts'
 import { BUILT_IN_BALANCERS, DEFAULTS } from './defaults.ts'
 import { entriesOf, namesOf, requireName, reportTwins } from './names.ts'
 import { at } from './paths.ts'
@@ -30,26 +31,54 @@ export interface Known {
   readonly defaultBackend: unknown
   /** What the gateway says for all backends. */
   readonly shared: Readonly<Record<string, unknown>>
+  /** Headers that tenancy reads or sends, lower case. */
+  readonly reserved: readonly string[]
+}
+
+/** What is known once the whole gateway is. */
+export function knownOfGateway (options: Readonly<Record<string, unknown>>): Known {
+  return {
+    balancers: namesOf(options['balancers']),
+    strategies: namesOf(options['strategies']),
+    backends: backendsOf(options),
+    defaultBackend: options['defaultBackend'],
+    shared: options,
+    reserved: [...new Set(reservedPlaces(options['tenancy'], 'tenancy').map(([name]) => name))]
+  }
+}
+
+/** Names of the backends, of those that only some tenants have as well. */
+export function backendsOf ({ backends, tenancy }: { readonly backends?: unknown, readonly tenancy?: unknown }): string[] {
+  const names = new Set(namesOf(backends))
+  for (const [, tenant] of entriesOf(isRecord(tenancy) ? tenancy['tenants'] : undefined)) {
+    for (const [name, backend] of entriesOf(isRecord(tenant) ? tenant['backends'] : undefined)) {
+      if (backend !== false) names.add(name)
+    }
+  }
+  return [...names]
 }
 
 /** The options of the whole gateway. */
 export function crossCheckGateway (options: Record<string, unknown>, walk: Walk): void {
-  const known: Known = {
-    balancers: namesOf(options['balancers']),
-    strategies: namesOf(options['strategies']),
-    backends: namesOf(options['backends']),
-    defaultBackend: options['defaultBackend'],
-    shared: options
-  }
+  const known = knownOfGateway(options)
   crossCheckShared(options, '', known, walk)
+  checkReserved(options['headers'], 'headers', known.reserved, walk.problems)
   crossCheckResilience(options, '', { above: {}, isBackend: false }, known, walk)
   for (const [name, backend] of entriesOf(options['backends'])) crossCheckBackend(backend, at('backends', name), known, walk, name)
   if (typeof options['defaultBackend'] === 'string') requireName(options['defaultBackend'], 'defaultBackend', 'backend', known.backends ?? [], walk.problems)
   crossCheckStrategies(options['strategies'], 'strategies', walk.problems)
   checkDeadlineHeader(options, walk.problems)
+  crossCheckTenancy(options, walk.problems)
   const { routes } = options
   if (!Array.isArray(routes)) return
-  routes.forEach((route: unknown, index) => { if (isRecord(route)) crossCheckRoute(route, at('routes', index), known, walk) })
+  routes.forEach((route: unknown, index) => {
+    if (!isRecord(route)) return
+    const path = at('routes', index)
+    crossCheckRoute(route, path, known, walk)
+    if (route['tenancy'] !== undefined && options['tenancy'] === undefined) {
+      walk.problems.push({ path: at(path, 'tenancy'), rule: 'has no effect without the option "tenancy" of the gateway', value: route['tenancy'] })
+    }
+  })
   reportTwins(routes.map((route: unknown, index) => [isRecord(route) ? route['name'] : undefined, at(at('routes', index), 'name')]), 'must not be the name of two routes', walk.problems)
 }
 
@@ -63,6 +92,7 @@ export function crossCheckBackend (backend: unknown, path: string, known: Known,
   }
   const own = isRecord(backend) ? backend : {}
   crossCheckShared(own, path, known, walk)
+  checkReserved(own['headers'], at(path, 'headers'), known.reserved, walk.problems)
   crossCheckResilience(own, path, { above: known.shared, isBackend: true, name }, known, walk)
   if (!Array.isArray(targets)) return
   targets.forEach((target: unknown, index) => {
@@ -79,6 +109,8 @@ export function crossCheckProxy (proxy: unknown, path: string, routePath: string
   }
   if (!isRecord(proxy)) return
   crossCheckRouteResilience(proxy, path, backend ?? known.defaultBackend, known, walk)
+  checkReserved(proxy['headers'], at(path, 'headers'), known.reserved, walk.problems)
+  crossCheckWebSocket(proxy['websocket'], at(path, 'websocket'), walk.problems)
   const { rewrite } = proxy
   const base = at(path, 'rewrite')
   if (Array.isArray(rewrite)) rewrite.forEach((step: unknown, index) => { crossCheckRewrite(step, at(base, index), routePath, walk.problems) })
@@ -90,7 +122,22 @@ function crossCheckRoute (route: Record<string, unknown>, path: string, known: K
   if (route['proxy'] !== undefined) crossCheckProxy(route['proxy'], at(path, 'proxy'), routePath, known, walk)
   if (route['composite'] !== undefined) crossCheckComposite(route['composite'], at(path, 'composite'), routePath, known, walk)
   const { methods } = route
+  crossCheckUpgrade(route['proxy'], at(path, 'proxy'), methods, walk.problems)
   if (Array.isArray(methods)) reportTwins(methods.map((method: unknown, index) => [method, at(at(path, 'methods'), index)]), 'must not be listed twice', walk.problems)
+}
+
+/** A handshake is a GET. */
+function crossCheckUpgrade (proxy: unknown, path: string, methods: unknown, problems: OptionProblem[]): void {
+  const websocket: unknown = isRecord(proxy) ? proxy['websocket'] : undefined
+  if (websocket === undefined || websocket === false || methods === undefined || [methods].flat().includes('GET')) return
+  problems.push({ path: at(path, 'websocket'), rule: 'needs the method GET among methods', value: websocket })
+}
+
+/** What is compressed can be neither measured nor read. */
+function crossCheckWebSocket (websocket: unknown, path: string, problems: OptionProblem[]): void {
+  if (!isRecord(websocket) || websocket['compression'] !== 'pass') return
+  const reason = ['maxPayload', 'onMessage'].find(name => websocket[name] !== undefined)
+  if (reason !== undefined) problems.push({ path: at(path, 'compression'), rule: `must not be "pass" beside ${reason}: compressed messages cannot be looked into`, value: 'pass' })
 }
 
 function crossCheckRewrite (step: unknown, path: string, routePath: string | undefined, problems: OptionProblem[]): void {
@@ -107,7 +154,7 @@ function crossCheckRewrite (step: unknown, path: string, routePath: string | und
 }
 
 /** What the gateway and a backend have in common. */
-function crossCheckShared (options: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
+export function crossCheckShared (options: Record<string, unknown>, path: string, known: Known, walk: Walk): void {
   if (options['balancer'] !== undefined) crossCheckBalancer(options['balancer'], at(path, 'balancer'), known, walk)
   const { pool, timeout } = options
   if (isRecord(pool) && pool['connectTimeout'] !== undefined && isRecord(timeout) && timeout['connect'] !== undefined && !sameDuration(pool['connectTimeout'], timeout['connect'])) {

@@ -66,8 +66,22 @@ export const DEFAULTS = {
   outlier: { consecutive: 5, minVolume: 20, window: '30s', baseEjection: '30s', maxEjection: '5m', maxEjectedPercent: 50, outcomes: FAILURES },
   slowStart: { initial: 0.1 },
   panic: { threshold: 50, mode: 'all' },
-  concurrency: { queue: 0, queueTimeout: '1s' },
+  concurrency: { queue: 0, queueTimeout: '1s', fairShare: true },
+  websocket: { idleTimeout: 0, compression: 'pass' },
   shutdown: { delay: 0, timeout: '10s' },
+  tenancy: {
+    header: 'x-tenant-id',
+    required: false,
+    unknown: 'default',
+    maxLength: 64,
+    pattern: '[A-Za-z0-9][A-Za-z0-9._-]*',
+    isolation: 'state',
+    cache: { ttl: '1m', negativeTtl: '10s', staleIfError: '1h', timeout: '5s', max: 10_000 },
+    scopes: { max: 10_000, idle: '10m' },
+    labels: 100,
+    hashIds: false
+  },
+  routeTenancy: { resolve: true, enabled: true },
   server: { host: '127.0.0.1', port: 8080, trustProxy: false, http2: false, logLevel: 'info' }
 } as const
 

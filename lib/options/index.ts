@@ -6,69 +6,44 @@
  */
 import { OptionsError, type OptionProblem } from '../errors.ts'
 import type { CompositeConfig } from '../composite/types.ts'
-import type { HealthConfig } from '../resilience/types.ts'
-import type { BackendConfig, BalancerFactory, ProxyConfig, TargetConfig } from '../types.ts'
-import type { Rules } from './branches.ts'
-import { check, type Walk } from './check.ts'
-import { copy, deepFreeze, isRecord } from './copy.ts'
+import type { BackendConfig, ProxyConfig, TargetConfig } from '../types.ts'
+import { deepFreeze, isRecord } from './copy.ts'
 import { crossCheckBackend, crossCheckGateway, crossCheckProxy, type Known } from './cross-check.ts'
 import { crossCheckTargetHealth } from './cross-check-resilience.ts'
 import { crossCheckComposite } from './cross-check-composite.ts'
+import { reservedHeaders } from './cross-check-tenancy.ts'
+import { crossCheckTenants } from './cross-check-tenant.ts'
 import { at } from './paths.ts'
-import { BUILT_IN_DEFAULTS, resolveBackend, resolveTarget, resolveTargetPatch, type BackendDefaults } from './resolve-backend.ts'
+import { BUILT_IN_DEFAULTS, BUILT_IN_HEADERS, resolveBackend, resolveTarget, resolveTargetPatch, type BackendDefaults } from './resolve-backend.ts'
 import { resolveComposite } from './resolve-composite.ts'
 import { resolveGateway, type ParsedOptions } from './resolve-gateway.ts'
 import { resolveTargetHealth, retryOver } from './resolve-resilience.ts'
 import { resolveProxy } from './resolve-route.ts'
-import { RULES, type Origin } from './rules.ts'
+import { RULES } from './rules.ts'
+import {
+  knownOf, originOf, parse, prepare, UNKNOWN,
+  type BackendContext, type CompositeContext, type ParseContext, type ProxyContext, type TargetContext
+} from './stages.ts'
 import { milliseconds } from './units.ts'
 import {
   backendSchema, targetPatchSchema, targetSchema,
-  type BackendOptions, type TargetOption, type TargetPatchOption
+  type BackendOptions, type FullBackendOption, type TargetOption, type TargetPatchOption
 } from './schema/backend.ts'
 import { compositeSchema, type CompositeOptions, type PartOptions } from './schema/composite.ts'
 import { gatewaySchema, type GatewayOptions } from './schema/gateway.ts'
-import { proxySchema, type ProxyOptions } from './schema/proxy.ts'
+import { proxySchema, type ProxyOptions, type RouteOption } from './schema/proxy.ts'
+import type { RouteTenancyOptions } from './schema/route-tenancy.ts'
+import type { TenancyOptions, TenantOptions } from './schema/tenancy.ts'
 
-export type { BackendDefaults, BackendOptions, CompositeOptions, GatewayOptions, ParsedOptions, PartOptions, ProxyOptions, TargetOption, TargetPatchOption }
+export type {
+  BackendContext, BackendDefaults, BackendOptions, CompositeContext, CompositeOptions, FullBackendOption, GatewayOptions, ParseContext, ParsedOptions,
+  PartOptions, ProxyContext, ProxyOptions, RouteOption, RouteTenancyOptions, TargetContext, TargetOption, TargetPatchOption, TenancyOptions, TenantOptions
+}
 export { retryOver }
+export { mergeOptions } from './merge.ts'
+export { resolveTenant } from './resolve-tenant.ts'
+export { checkTenant, overrideComposite, overrideProxy, parseRouteTenancy, parseTenant, type TenantContext } from './tenant.ts'
 export { splitTargetUrl, type TargetAddress } from './target-url.ts'
-
-/** Where options come from. Default: code, and the working directory. */
-export interface ParseContext {
-  readonly source?: 'code' | 'file'
-  /** Folder that relative paths of a file start from. */
-  readonly baseDir?: string
-}
-
-/** What is known around a backend that is parsed by itself; parsed gateway options have it all. */
-export interface BackendContext {
-  readonly backendDefaults?: BackendDefaults
-  readonly balancers?: Readonly<Record<string, BalancerFactory>>
-  /** Name of the backend: it must not be its own fallback. */
-  readonly name?: string
-}
-
-/** What is known around a target that is parsed by itself. */
-export interface TargetContext {
-  /** What the backend has, for checks that say only what differs. */
-  readonly health?: HealthConfig | undefined
-}
-
-/** What is known around a `proxy` that is parsed by itself. */
-export interface ProxyContext {
-  /** Path of the route, for the parameters of templates. */
-  readonly routePath?: string
-  /** Names of the backends; left out: names are not looked at. */
-  readonly backends?: readonly string[]
-  readonly defaultBackend?: string | undefined
-}
-
-/** What is known around a `composite` that is parsed by itself. */
-export interface CompositeContext extends ProxyContext {
-  /** Names of the user's own strategies. Default: none. */
-  readonly strategies?: readonly string[]
-}
 
 /** Options of the whole gateway. Throws OptionsError with every problem. */
 export function parseOptions (input: unknown, context: ParseContext = {}): ParsedOptions {
@@ -83,7 +58,10 @@ export function tryParseOptions (input: unknown, context: ParseContext, problems
   const origin = originOf(context)
   const found: OptionProblem[] = []
   const options = prepare(gatewaySchema, input ?? {}, '', { problems: found, origin })
-  if (isRecord(options)) crossCheckGateway(options, { problems: found, origin })
+  if (isRecord(options)) {
+    crossCheckGateway(options, { problems: found, origin })
+    crossCheckTenants(options, { problems: found, origin })
+  }
   if (found.length > 0) {
     problems.push(...found)
     return undefined
@@ -117,11 +95,11 @@ export function parseComposite (input: unknown, path: string, context: Composite
  * `path` is where it stands, for errors. Throws OptionsError with every problem.
  */
 export function parseBackend (input: unknown, context: BackendContext, path: string): BackendConfig {
-  const { backendDefaults = BUILT_IN_DEFAULTS, balancers = {}, name } = context
-  const known: Known = { ...UNKNOWN, balancers: Object.keys(balancers), shared: { ...backendDefaults.said } }
+  const { backendDefaults = BUILT_IN_DEFAULTS, balancers = {}, headers = BUILT_IN_HEADERS, tenancy, name } = context
+  const known: Known = { ...UNKNOWN, balancers: Object.keys(balancers), shared: { ...backendDefaults.said }, reserved: reservedHeaders(tenancy) }
   return parse<BackendOptions, BackendConfig>(backendSchema, input, path, {
     crossCheck: (backend, walk) => { crossCheckBackend(backend, path, known, walk, name) },
-    resolve: (backend, origin) => resolveBackend(backend, backendDefaults, origin, name)
+    resolve: (backend, origin) => resolveBackend(backend, { defaults: backendDefaults, headers }, origin, name)
   })
 }
 
@@ -147,34 +125,4 @@ export function parseTarget (input: unknown, path: string, { health }: TargetCon
 /** Changes of a target that runs: weight, maxConnections, active, metadata. Throws OptionsError with every problem. */
 export function parseTargetPatch (input: unknown, path: string): Partial<Omit<TargetConfig, 'url' | 'health'>> {
   return parse<TargetPatchOption, Partial<Omit<TargetConfig, 'url' | 'health'>>>(targetPatchSchema, input, path, { resolve: resolveTargetPatch })
-}
-
-interface Stages<From, To> {
-  crossCheck?: (value: unknown, walk: Walk) => void
-  resolve: (value: From, origin: Origin) => To
-}
-
-function parse<From, To> (schema: Rules, input: unknown, path: string, stages: Stages<From, To>): To {
-  const walk: Walk = { problems: [], origin: originOf({}) }
-  const value = prepare(schema, input, path, walk)
-  stages.crossCheck?.(value, walk)
-  if (walk.problems.length > 0) throw new OptionsError(walk.problems)
-  return deepFreeze(stages.resolve(value as From, walk.origin))
-}
-
-function prepare (schema: Rules, input: unknown, path: string, walk: Walk): unknown {
-  const value = copy(input, path, walk.problems)
-  check(schema, value, path, walk)
-  return value
-}
-
-function originOf ({ source = 'code', baseDir = process.cwd() }: ParseContext): Origin {
-  return { source, baseDir }
-}
-
-/** Where nothing is known but what is parsed. */
-const UNKNOWN: Known = { balancers: [], strategies: [], backends: undefined, defaultBackend: undefined, shared: {} }
-
-function knownOf ({ backends, defaultBackend, strategies = [] }: CompositeContext): Known {
-  return { ...UNKNOWN, strategies, backends, defaultBackend }
 }

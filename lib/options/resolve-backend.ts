@@ -3,6 +3,7 @@
  */
 import type { BackendConfig, HeaderRules, PoolConfig, RedirectPolicy, TargetConfig, Timeouts, TlsConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
+import { fullBackend } from './merge.ts'
 import { mergeSaid, resolveResilience, resolveTargetHealth, type SaidResilience } from './resolve-resilience.ts'
 import { readPem, type Origin } from './rules.ts'
 import type { BackendOptions, FullBackendOption, TargetOption, TargetPatchOption } from './schema/backend.ts'
@@ -19,6 +20,9 @@ export interface BackendDefaults extends Pick<BackendConfig, 'balancer' | 'pool'
 
 /** What the gateway and a backend have in common. */
 export type SharedOptions = Pick<FullBackendOption, 'balancer' | 'pool' | 'tls' | 'host' | 'timeout' | 'redirects' | keyof SaidResilience>
+
+/** What the gateway says of headers when it says nothing. */
+export const BUILT_IN_HEADERS: HeaderRules = { request: { forward: DEFAULTS.forward }, response: {} }
 
 export const BUILT_IN_DEFAULTS: BackendDefaults = {
   balancer: DEFAULTS.balancer,
@@ -41,9 +45,15 @@ export const BUILT_IN_DEFAULTS: BackendDefaults = {
   said: {}
 }
 
+/** What a backend comes after. */
+export interface BackendLevel {
+  readonly defaults: BackendDefaults
+  readonly headers: HeaderRules
+}
+
 /** `name` undefined: it cannot be told. */
-export function resolveBackend (input: BackendOptions, defaults: BackendDefaults, origin: Origin, name?: string): BackendConfig {
-  const full: FullBackendOption = typeof input === 'string' || Array.isArray(input) ? { targets: [input].flat() } : input
+export function resolveBackend (input: BackendOptions, { defaults, headers }: BackendLevel, origin: Origin, name?: string): BackendConfig {
+  const full = fullBackend(input)
   const targets = full.targets ?? (full.url === undefined ? [] : [full.url])
   const { said, ...shared } = resolveShared(full, defaults, origin, name)
   // a target that is checked although its backend is not starts from what the gateway says
@@ -52,8 +62,11 @@ export function resolveBackend (input: BackendOptions, defaults: BackendDefaults
     ...shared,
     targets: targets.map(target => resolveTarget(target, full.active, option => resolveTargetHealth(option, health))),
     http2: full.http2 ?? DEFAULTS.http2,
+    common: headers,
     headers: resolveHeaderRules(full.headers),
-    metadata: full.metadata ?? {}
+    metadata: full.metadata ?? {},
+    // files are named from where the options are: what is put over this later may come from elsewhere
+    said: full.tls === undefined ? full : { ...full, tls: resolveTls(full.tls, origin) as NonNullable<FullBackendOption['tls']> }
   }
 }
 

@@ -90,6 +90,7 @@ function resolvePart (name: string, part: PartOptions, common: Common): PartConf
       bodyLimit: undefined,
       circuitBreaker: resolveRouteBreaker(part.circuitBreaker ?? options.circuitBreaker),
       retry: resolveRouteRetry(mergeOption('retry', part.retry, options.retry) as PartOptions['retry']),
+      websocket: undefined,
       modifyRequest: undefined,
       modifyResponse: undefined,
       errorHandler: undefined

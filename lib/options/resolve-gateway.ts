@@ -1,13 +1,15 @@
 /**
  * The whole gateway: from what a user may write to what the house works with. Everything here has been checked.
  */
-import type { GatewayConfig, LimitsConfig, ViaConfig } from '../types.ts'
+import type { GatewayConfig, HeaderRules, ViaConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveHeaderRules, resolveShared, type BackendDefaults } from './resolve-backend.ts'
+import { resolveLimits } from './resolve-limits.ts'
 import { resolveRoute } from './resolve-route.ts'
+import { resolveTenancy } from './resolve-tenancy.ts'
 import type { Origin } from './rules.ts'
 import type { GatewayOptions } from './schema/gateway.ts'
-import { byteCount, milliseconds } from './units.ts'
+import { milliseconds } from './units.ts'
 
 /** The parsed options, with what backends added later start from. */
 export interface ParsedOptions extends GatewayConfig {
@@ -19,12 +21,14 @@ type HeadersOption = NonNullable<GatewayOptions['headers']>
 export function resolveGateway (options: GatewayOptions, origin: Origin): ParsedOptions {
   const { headers = {} } = options
   const backendDefaults = resolveShared(options, BUILT_IN_DEFAULTS, origin)
-  const rules = resolveHeaderRules(headers)
+  const { request, response } = resolveHeaderRules(headers)
+  const rules: HeaderRules = { request: { forward: DEFAULTS.forward, ...request }, response }
+  const level = { defaults: backendDefaults, headers: rules }
   return {
     backendDefaults,
-    backends: record(options.backends ?? {}, (backend, name) => resolveBackend(backend, backendDefaults, origin, name)),
+    backends: record(options.backends ?? {}, (backend, name) => resolveBackend(backend, level, origin, name)),
     defaultBackend: options.defaultBackend,
-    headers: { request: { forward: DEFAULTS.forward, ...rules.request }, response: rules.response },
+    headers: rules,
     forwarded: { ...DEFAULTS.forwarded, ...headers.forwarded },
     via: resolveVia(headers.via),
     requestIdHeader: headers.requestId === false ? undefined : headers.requestId ?? DEFAULTS.requestId,
@@ -34,6 +38,7 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
       timeout: milliseconds(options.shutdown?.timeout ?? DEFAULTS.shutdown.timeout)
     },
     limits: resolveLimits(options.limits),
+    tenancy: options.tenancy === undefined ? undefined : resolveTenancy(options.tenancy, origin),
     routes: (options.routes ?? []).map(resolveRoute),
     balancers: record(options.balancers ?? {}, balancer => balancer),
     strategies: record(options.strategies ?? {}, strategy => strategy),
@@ -51,12 +56,4 @@ function record<From, To> (from: Record<string, From>, make: (value: From, name:
 function resolveVia (via: HeadersOption['via']): ViaConfig | undefined {
   if (via === false) return undefined
   return { ...DEFAULTS.via, ...(typeof via === 'string' ? { name: via } : via) }
-}
-
-function resolveLimits (limits: GatewayOptions['limits'] = {}): LimitsConfig {
-  return {
-    headerCount: limits.headerCount ?? DEFAULTS.limits.headerCount,
-    target: byteCount(limits.target ?? DEFAULTS.limits.target),
-    body: limits.body === undefined ? Infinity : byteCount(limits.body)
-  }
 }

@@ -9,8 +9,9 @@ import type {
   RetryConfig, SlowStartConfig
 } from '../resilience/types.ts'
 import type { ProxyConfig, RetryOverrides } from '../types.ts'
-import { isRecord } from './copy.ts'
 import { DEFAULTS } from './defaults.ts'
+import { RESILIENCE } from './forms.ts'
+import { mergeOptions } from './merge.ts'
 import type {
   BreakerOption, ConcurrencyOption, FallbackOption, HealthOption, OutlierOption, PanicOption, RetryOption, RouteBreakerOption,
   RouteRetryOption, SlowStartOption, TargetHealthOption
@@ -34,13 +35,7 @@ export interface SaidResilience {
   readonly concurrency?: ConcurrencyOption | false
 }
 
-const NAMES = ['circuitBreaker', 'retry', 'health', 'outlier', 'slowStart', 'panic', 'concurrency'] as const
-
-/** What a short form is the value of. */
-const SHORT_FOR: Readonly<Record<string, string>> = { retry: 'attempts', health: 'path', slowStart: 'window', concurrency: 'max' }
-
-/** Objects that are one value: a level replaces them. */
-const WHOLE: ReadonlySet<string> = new Set(['fallback', 'expectedBody'])
+const NAMES = Object.keys(RESILIENCE) as Array<keyof typeof RESILIENCE>
 
 /** A level over those above, option by option. Both may be wrong in themselves: the cross-checks use it, too. */
 export function mergeSaid (own: Options, above: Options): Options {
@@ -53,25 +48,8 @@ export function mergeSaid (own: Options, above: Options): Options {
 }
 
 /** One option of a level over that of the levels above. */
-export function mergeOption (name: string, own: unknown, above: unknown): unknown {
-  const [value, base] = [longForm(name, own), longForm(name, above)]
-  if (value === undefined) return base
-  if (value === true) return isRecord(base) ? base : {}
-  return isRecord(value) && isRecord(base) ? mergeRecords(value, base) : value
-}
-
-function longForm (name: string, value: unknown): unknown {
-  const key = SHORT_FOR[name]
-  return key !== undefined && (typeof value === 'string' || typeof value === 'number') ? { [key]: value } : value
-}
-
-function mergeRecords (own: Options, above: Options): Options {
-  const merged: Record<string, unknown> = { ...above }
-  for (const [key, value] of Object.entries(own)) {
-    const base = above[key]
-    merged[key] = isRecord(value) && isRecord(base) && !WHOLE.has(key) ? mergeRecords(value, base) : value
-  }
-  return merged
+export function mergeOption (name: keyof typeof RESILIENCE, own: unknown, above: unknown): unknown {
+  return mergeOptions(above, own, RESILIENCE[name])
 }
 
 /** What a backend has; `name` undefined: it cannot be told. */
@@ -307,7 +285,8 @@ function resolveConcurrency (option: ConcurrencyOption | false | undefined): Con
   return {
     max: option.max,
     queue: option.queue ?? CONCURRENCY.queue,
-    queueTimeout: milliseconds(option.queueTimeout ?? CONCURRENCY.queueTimeout)
+    queueTimeout: milliseconds(option.queueTimeout ?? CONCURRENCY.queueTimeout),
+    fairShare: option.fairShare ?? CONCURRENCY.fairShare
   }
 }
 

@@ -6,9 +6,13 @@ import { DEFAULTS } from './defaults.ts'
 import { resolveHeaderRules, resolveRedirects, resolveTimes } from './resolve-backend.ts'
 import { resolveComposite } from './resolve-composite.ts'
 import { resolveRouteBreaker, resolveRouteRetry } from './resolve-resilience.ts'
+import { resolveRouteTenancy } from './resolve-tenancy.ts'
 import { expressionOf } from './rules.ts'
+import { resolveOrigin } from '../websocket/origin.ts'
+import type { WebSocketConfig } from '../websocket/types.ts'
+import type { WebSocketOption } from './schema/websocket.ts'
 import type { FullProxyOption, HostMatchOption, MatcherOption, ProxyOptions, RewriteOption, RouteOption } from './schema/proxy.ts'
-import { byteCount } from './units.ts'
+import { byteCount, milliseconds } from './units.ts'
 
 export function resolveProxy (input: ProxyOptions): ProxyConfig {
   const full: FullProxyOption = typeof input === 'string' ? { backend: input } : input
@@ -22,14 +26,31 @@ export function resolveProxy (input: ProxyOptions): ProxyConfig {
     bodyLimit: full.bodyLimit === undefined ? undefined : byteCount(full.bodyLimit),
     circuitBreaker: resolveRouteBreaker(full.circuitBreaker),
     retry: resolveRouteRetry(full.retry),
+    websocket: resolveWebSocket(full.websocket),
     modifyRequest: full.modifyRequest,
     modifyResponse: full.modifyResponse,
     errorHandler: full.errorHandler
   }
 }
 
+function resolveWebSocket (option: WebSocketOption = false): WebSocketConfig | undefined {
+  if (option === false) return undefined
+  const { idleTimeout, maxPayload, origins, compression, onOpen, onMessage, onClose }: Exclude<WebSocketOption, boolean> = option === true ? {} : option
+  // what is compressed can be neither measured nor read
+  const looksInside = maxPayload !== undefined || onMessage !== undefined
+  return {
+    idleTimeout: milliseconds(idleTimeout ?? DEFAULTS.websocket.idleTimeout),
+    maxPayload: maxPayload === undefined ? Infinity : byteCount(maxPayload),
+    origins: origins?.map(resolveOrigin),
+    compression: compression ?? (looksInside ? 'off' : DEFAULTS.websocket.compression),
+    onOpen,
+    onMessage,
+    onClose
+  }
+}
+
 export function resolveRoute (input: RouteOption): RouteConfig {
-  const { name, path, methods, host, headers = {}, query = {}, proxy, composite } = input
+  const { name, path, methods, host, headers = {}, query = {}, proxy, composite, tenancy } = input
   return {
     name: name ?? path,
     path,
@@ -40,7 +61,9 @@ export function resolveRoute (input: RouteOption): RouteConfig {
       query: Object.entries(query).map(([parameter, match]) => [parameter, resolveMatcher(match)])
     },
     proxy: proxy === undefined ? undefined : resolveProxy(proxy),
-    composite: composite === undefined ? undefined : resolveComposite(composite)
+    composite: composite === undefined ? undefined : resolveComposite(composite),
+    tenancy: tenancy === undefined ? undefined : resolveRouteTenancy(tenancy),
+    said: input
   }
 }
 

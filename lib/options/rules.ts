@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import { resolve } from 'node:path'
-import { isHeaderValue, isHopByHop, isToken } from '../headers/names.ts'
+import { isHeaderValue, isHopByHop, isToken, SENSITIVE } from '../headers/names.ts'
 import { pathProblem } from '../rewrite/guard.ts'
 import { encodeLiteral } from '../rewrite/prefix.ts'
 import { badExpression, badRoutePath } from './route-path.ts'
@@ -58,6 +58,9 @@ export const RULES = {
   pem: badPem,
   viaName: value => isToken(value.replace(/:\d{1,5}$/, '')) ? undefined : 'must be a name without spaces, or a host with a port (RFC 9110 section 7.6.3)',
   proxyAddress,
+  tenantHeader,
+  tenantHost,
+  origin: badOrigin,
   listenHost: value => HOST.test(value) || isIP(value) !== 0 ? undefined : 'must be an address or a host name',
   portText: value => /^\d{1,5}$/.test(value) && Number(value) <= 65535 ? undefined : 'must be a port between 0 and 65535'
 } satisfies Record<string, Rule>
@@ -83,6 +86,18 @@ function editableHeader (name: string): string | undefined {
   if (lower === 'content-length') return 'must not name Content-Length: the gateway frames its messages itself'
   if (lower === 'expect' || isHopByHop(lower)) return 'must not name a hop-by-hop header: those never cross the gateway'
   return undefined
+}
+
+/** A header that the tenant is in: it is taken from the client and made anew, so it must not mean anything else. */
+function tenantHeader (name: string): string | undefined {
+  return editableHeader(name) ?? (SENSITIVE.includes(name.toLowerCase()) ? 'must be a header of its own: this one means something else' : undefined)
+}
+
+/** `{tenant}.example.com`: what stands around the id is the rest of a name. */
+function tenantHost (value: string): string | undefined {
+  if (value.split('{tenant}').length !== 2) return 'must have exactly one {tenant}, as in {tenant}.example.com'
+  if (/:\d+$/.test(value)) return 'must not have a port: the port of a request is not looked at'
+  return HOST.test(value.replace('{tenant}', 'x')) ? undefined : 'must be a host name around {tenant}, as in {tenant}.example.com'
 }
 
 /** A path that is put in as it stands; what cannot stand on the wire is encoded later (`lib/rewrite`). */
@@ -151,6 +166,13 @@ function hostMatch (value: string): string | undefined {
 /** The source between the slashes of `/…/`, or undefined for a plain name. */
 export function expressionOf (value: string): string | undefined {
   return value.length > 2 && value.startsWith('/') && value.endsWith('/') ? value.slice(1, -1) : undefined
+}
+
+/** `https://app.example.com`, `app.example.com:8443` or `*.example.com`; never a path. */
+function badOrigin (value: string): string | undefined {
+  const [, host] = /^(?:https?:\/\/)?(.*?)(?::\d{1,5})?$/i.exec(value) ?? []
+  if (host !== undefined && HOST.test(host.startsWith('*.') ? host.slice(2) : host)) return undefined
+  return 'must be an origin ("https://app.example.com"), a host name, or "*." and a host name, with a port if wanted'
 }
 
 function badMethod (value: string): string | undefined {

@@ -139,6 +139,8 @@ export interface ConcurrencyConfig {
   readonly queue: number
   /** Longest wait. Default 1 s. */
   readonly queueTimeout: number
+  /** Who holds the fewest places is next, tenant by tenant; false: who came first. Default true. */
+  readonly fairShare: boolean
 }
 
 /** What of this a backend has; the gateway and a route may say it too. */

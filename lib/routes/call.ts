@@ -3,10 +3,14 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { planBody, valueBody } from '../forward/request-body.ts'
 import { BadPathError, InvalidCallError, TargetTooLongError, VersionError } from '../errors.ts'
 import { isToken } from '../headers/names.ts'
+import { clientSocketOf } from '../websocket/client-socket.ts'
+import { asksForWebSocket, readHandshake } from '../websocket/handshake.ts'
 import { parseDuration } from '../options/index.ts'
 import { guarded } from './plan.ts'
 import type { Plan } from './plan.ts'
 import type { Lookup } from './lookup.ts'
+import type { Settings } from './settings.ts'
+import type { ClientHandshake, WebSocketConfig } from '../websocket/types.ts'
 import type { Call, GatewayConfig, RequestRecord, Timeouts } from '../types.ts'
 
 /** What `reply.proxy(backend, options)` may say. */
@@ -38,17 +42,17 @@ export type CreateCall = (request: FastifyRequest, reply: FastifyReply, record: 
 export function createCalls ({ config, lookup, now }: CallTools): CreateCall {
   return function createCall (request, reply, record, plan, options) {
     if (options !== undefined) checkOptions(options)
-    checkRequest(request, config)
-    lookup(plan, record.tenant)
-    const backend = plan.backend!
-    const settings = plan.settings!
+    checkRequest(request, record.scope?.config ?? config)
+    const { backend, settings } = lookup(plan, record.scope)
+    const { websocket } = plan.config
+    const upgrade = websocket === undefined ? undefined : upgradeOf(request, websocket, options)
     const timeouts = options?.timeout === undefined ? settings.timeouts : { ...settings.timeouts, ...ownTimeouts(options.timeout) }
     return {
       request,
       reply,
       record,
       backend,
-      settings,
+      settings: upgrade === undefined ? settings : unhedged(settings),
       method: options?.method === undefined ? request.raw.method! : checkMethod(options.method),
       path: options?.path === undefined ? plan.rewrite(request.raw.url!, request.params as Record<string, string>) : checkPath(options.path),
       headers: [],
@@ -63,9 +67,24 @@ export function createCalls ({ config, lookup, now }: CallTools): CreateCall {
       ticket: undefined,
       running: undefined,
       attempt: undefined,
-      owner: undefined
+      owner: undefined,
+      upgrade
     }
   }
+}
+
+/** The WebSocket that the client asks for, if it does. What no server has upgraded (`inject`) is a request like any other. */
+function upgradeOf ({ raw }: FastifyRequest, config: WebSocketConfig, options: CallOptions | undefined): ClientHandshake | undefined {
+  if (!asksForWebSocket(raw)) return undefined
+  const handshake = readHandshake(raw, config)
+  if (clientSocketOf(raw) === undefined) return undefined
+  if (options?.method !== undefined || (options?.body ?? undefined) !== undefined) throw invalid('a WebSocket handshake has no method or body of its own')
+  return handshake
+}
+
+/** A slow handshake is no reason for a second socket. */
+function unhedged (settings: Settings): Settings {
+  return settings.retry.hedge === undefined ? settings : { ...settings, retry: { ...settings.retry, hedge: undefined } }
 }
 
 /** What every request must be before anything is made of it. @throws VersionError, TargetTooLongError, BadPathError */

@@ -10,19 +10,27 @@ export const FORWARDED_METHODS: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT
 /** Answers a request of a route. */
 export type Run = (request: FastifyRequest, reply: FastifyReply) => void
 
+/** One of the routes that share a path. */
+export interface Declared {
+  readonly route: RouteConfig
+  readonly run: Run
+}
+
 export interface DeclareTools {
-  /** Handler and hooks of a route; `runOf` says what to do with a request, undefined: the default backend. */
-  forwarding (runOf: (request: FastifyRequest) => Run | undefined): Pick<RouteOptions, 'handler' | 'preParsing'>
+  /** Handler and hooks of a Fastify route; `declaredOf` says which of ours a request is for, undefined: the default backend. */
+  forwarding (declaredOf: (request: FastifyRequest) => Declared | undefined): Pick<RouteOptions, 'handler' | 'preParsing' | 'config'>
+  /** The hook of Fastify routes that may open a WebSocket. */
+  upgrading (): Pick<RouteOptions, 'onRequest'>
   /** Compiles a route. */
   compile (route: RouteConfig): Run
 }
 
 /** @throws OptionsError when two routes cannot be told apart */
-export function declareRoutes (fastify: FastifyInstance, config: GatewayConfig, { forwarding, compile }: DeclareTools): void {
+export function declareRoutes (fastify: FastifyInstance, config: GatewayConfig, { forwarding, upgrading, compile }: DeclareTools): void {
   const { groups, problems } = groupRoutes(config.routes, FORWARDED_METHODS)
   if (problems.length > 0) throw new OptionsError(problems)
   for (const method of new Set(groups.flatMap(({ methods }) => methods))) allowMethod(fastify, method)
-  const compiled = new Map(config.routes.map(route => [route, compile(route)]))
+  const compiled = new Map(config.routes.map(route => [route, { route, run: compile(route) }]))
   for (const group of groups) {
     const routes = new Set(group.entries.map(({ route }) => route))
     const only = routes.size === 1 && group.total ? compiled.get([...routes][0]!) : undefined
@@ -31,6 +39,7 @@ export function declareRoutes (fastify: FastifyInstance, config: GatewayConfig, 
       url: group.path,
       exposeHeadRoute: false,
       ...(group.total ? undefined : { constraints: { [CONSTRAINT]: { test: (raw: FastifyRequest['raw']) => group.select(raw) !== undefined } } }),
+      ...([...routes].some(({ proxy }) => proxy?.websocket !== undefined) ? upgrading() : undefined),
       ...forwarding(only === undefined ? request => compiled.get(group.select(request.raw)!) : () => only)
     })
   }

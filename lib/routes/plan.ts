@@ -2,21 +2,21 @@
 import { createRewrite, isSafePath } from '../rewrite/index.ts'
 import { BadPathError } from '../errors.ts'
 import type { Params, Rewrite } from '../rewrite/index.ts'
-import type { Settings } from './settings.ts'
-import type { Backend, ProxyConfig } from '../types.ts'
+import type { Bound } from './lookup.ts'
+import type { ProxyOptions } from '../options/index.ts'
+import type { ProxyConfig } from '../types.ts'
 
 /** A route's options, compiled. */
 export interface Plan {
   readonly config: ProxyConfig
+  /** The options as they were written: a tenant's are put over them. */
+  readonly said: ProxyOptions | undefined
   /** The route's name: its path when it has none of its own. */
   readonly name: string
   /** The request target that the backend gets. @throws BadPathError */
   readonly rewrite: Rewrite
-  // What the name of the backend meant when it was last looked up. Writer: lib/routes/lookup.ts
-  /** The registry's version then. */
-  version: number
-  backend: Backend | undefined
-  settings: Settings | undefined
+  /** What the name of the backend meant to everybody when it was last looked up. Writer: lib/routes/lookup.ts */
+  bound: Bound | undefined
 }
 
 /** A plan that changes nothing: `reply.proxy()` on a route without options. */
@@ -28,6 +28,7 @@ export const NOTHING: ProxyConfig = Object.freeze({
   redirects: undefined,
   host: undefined,
   bodyLimit: undefined,
+  websocket: undefined,
   modifyRequest: undefined,
   modifyResponse: undefined,
   errorHandler: undefined,
@@ -35,8 +36,8 @@ export const NOTHING: ProxyConfig = Object.freeze({
   retry: undefined
 })
 
-export function createPlan (config: ProxyConfig, name: string): Plan {
-  return { config, name, rewrite: createRewrite(config.rewrite) ?? guarded, version: -1, backend: undefined, settings: undefined }
+export function createPlan (config: ProxyConfig, name: string, said?: ProxyOptions): Plan {
+  return { config, said, name, rewrite: createRewrite(config.rewrite) ?? guarded, bound: undefined }
 }
 
 /** Without a rewrite the target goes on byte for byte, if its path may go anywhere at all. */

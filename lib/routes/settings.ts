@@ -7,7 +7,7 @@
 import { retryOver } from '../options/index.ts'
 import type { HeaderPolicies } from '../headers/policies.ts'
 import type { Fallback, RetryConfig } from '../resilience/types.ts'
-import type { BackendConfig, GatewayConfig, ModifyRequest, ModifyResponse, ProxyConfig, ProxyErrorHandler, RedirectPolicy, Timeouts } from '../types.ts'
+import type { BackendConfig, GatewayConfig, LimitsConfig, ModifyRequest, ModifyResponse, ProxyConfig, ProxyErrorHandler, RedirectPolicy, Timeouts } from '../types.ts'
 
 export interface Settings {
   readonly timeouts: Timeouts
@@ -27,12 +27,13 @@ export interface Settings {
   readonly errorHandler: ProxyErrorHandler | undefined
 }
 
-export type FindSettings = (proxy: ProxyConfig, backend: BackendConfig) => Settings
+/** `limits`: a tenant's own; left out: the gateway's. */
+export type FindSettings = (proxy: ProxyConfig, backend: BackendConfig, limits?: LimitsConfig) => Settings
 
 /** Settings that nobody has used for a while may be made anew; this bounds what run-time updates can pile up. */
 const MOST = 10_000
 
-export function createSettings (config: GatewayConfig, compilePolicies: (proxy: ProxyConfig, backend: BackendConfig) => HeaderPolicies): FindSettings {
+export function createSettings (config: GatewayConfig, compilePolicies: (proxy: ProxyConfig, backend: BackendConfig, limits: LimitsConfig) => HeaderPolicies): FindSettings {
   const shared = new Map<string, Settings>()
   const functions = new WeakMap<WeakKey, number>()
   let lastId = 0
@@ -44,24 +45,25 @@ export function createSettings (config: GatewayConfig, compilePolicies: (proxy: 
     return id
   }
 
-  function keyOf (proxy: ProxyConfig, backend: BackendConfig): string {
+  function keyOf (proxy: ProxyConfig, backend: BackendConfig, limits: LimitsConfig): string {
     const parts = [
       proxy.headers, backend.headers, proxy.host ?? backend.host, proxy.timeout, backend.timeout, proxy.redirects ?? backend.redirects,
       proxy.retry, backend.resilience.retry, proxy.circuitBreaker, backend.resilience.circuitBreaker?.fallback, backend.resilience.circuitBreaker === undefined,
-      proxy.bodyLimit, proxy.modifyRequest, proxy.modifyResponse, proxy.errorHandler, proxy.rewrite.filter(({ kind }) => kind === 'stripPrefix')
+      proxy.bodyLimit, proxy.modifyRequest, proxy.modifyResponse, proxy.errorHandler, proxy.rewrite.filter(({ kind }) => kind === 'stripPrefix'),
+      backend.common === config.headers ? undefined : backend.common, limits === config.limits ? undefined : limits
     ]
     return JSON.stringify(parts, (_name, value: unknown) => typeof value === 'function' ? { function: idOf(value) } : value)
   }
 
-  return function findSettings (proxy, backend) {
-    const key = keyOf(proxy, backend)
+  return function findSettings (proxy, backend, limits = config.limits) {
+    const key = keyOf(proxy, backend, limits)
     let settings = shared.get(key)
     if (settings !== undefined) return settings
     settings = {
       timeouts: { ...backend.timeout, ...proxy.timeout },
-      bodyLimit: proxy.bodyLimit ?? config.limits.body,
+      bodyLimit: proxy.bodyLimit ?? limits.body,
       redirects: proxy.redirects ?? backend.redirects,
-      policies: compilePolicies(proxy, backend),
+      policies: compilePolicies(proxy, backend, limits),
       retry: retryOver(proxy.retry, backend.resilience.retry),
       breaks: proxy.circuitBreaker !== false,
       fallback: proxy.circuitBreaker === undefined ? backend.resilience.circuitBreaker?.fallback : proxy.circuitBreaker === false ? undefined : proxy.circuitBreaker.fallback,

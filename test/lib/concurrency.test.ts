@@ -12,7 +12,8 @@ function waiter (onAdmit: () => void = () => {}): Waiting & { slot: Slot | undef
       if (self.slot !== undefined) throw new Error('admitted twice')
       self.slot = slot
       onAdmit()
-    }
+    },
+    drop () { throw new Error('there is nobody to give way to') }
   }
   return self
 }
@@ -145,7 +146,8 @@ t.test('who is admitted may give the place back at once, and all of the queue mo
       admit (slot) {
         order.push(n)
         slot.free()
-      }
+      },
+      drop () {}
     })
   }
   held.free()
@@ -193,7 +195,7 @@ t.test('property: over any schedule the same ones are served, wait and are refus
           places.set(n, slot)
           admitted.push(n)
         } else {
-          const me: Waiting = { admit (place) { places.set(n, place); waiters.delete(n); admitted.push(n) } }
+          const me: Waiting = { admit (place) { places.set(n, place); waiters.delete(n); admitted.push(n) }, drop () { throw new Error(`${n} is dropped`) } }
           if (slots.join(me)) waiters.set(n, me)
         }
         if (running.length < max && line.length === 0) {

@@ -152,7 +152,7 @@ const targets = Type.Array(targetSchema, { minItems: 1, description: 'The backen
 
 export const fullBackendSchema = object({
   url: Type.Optional(targetUrl),
-  targets: Type.Optional(targets),
+  targets: Type.Optional(Type.Array(targetSchema, { description: 'The backend\'s URLs; an empty list where only tenants have some.' })),
   ...sharedBackendProperties,
   http2: Type.Optional(Type.Boolean({ default: DEFAULTS.http2, description: 'HTTP/2 with targets that agree to it (ALPN, so https only).' })),
   headers: Type.Optional(headerRulesSchema),

@@ -7,8 +7,10 @@ import type { BalancerFactory } from '../../types.ts'
 import { DEFAULTS } from '../defaults.ts'
 import { backendSchema, sharedBackendProperties } from './backend.ts'
 import { globalHeadersSchema } from './headers.ts'
+import { limitsSchema } from './limits.ts'
 import { routeSchema } from './proxy.ts'
-import { duration, fn, object, size, text } from './values.ts'
+import { tenancySchema } from './tenancy.ts'
+import { duration, fn, object, text } from './values.ts'
 
 /** What a file may say, too. */
 export const declarativeProperties = {
@@ -16,11 +18,7 @@ export const declarativeProperties = {
   defaultBackend: Type.Optional(text('backendName', { description: 'Backend of routes that name none, and of every request that no route takes. Default: none; such requests are answered 404.' })),
   headers: Type.Optional(globalHeadersSchema),
   ...sharedBackendProperties,
-  limits: Type.Optional(object({
-    headerCount: Type.Optional(Type.Integer({ minimum: 1, default: DEFAULTS.limits.headerCount, description: 'Most header fields of a request; more is a 431.' })),
-    target: Type.Optional(size({ minimum: 1, default: DEFAULTS.limits.target, description: 'Longest request target; longer is a 414.' })),
-    body: Type.Optional(size({ description: 'Largest request body; larger is a 413. Default: no limit.' }))
-  }, { description: 'Limits of requests.' })),
+  limits: Type.Optional(limitsSchema),
   deadlineHeader: Type.Optional(Type.Union([text('editableHeader'), Type.Literal(false)], {
     default: false,
     rule: 'must be a header name or false',
@@ -30,6 +28,7 @@ export const declarativeProperties = {
     delay: Type.Optional(duration({ default: DEFAULTS.shutdown.delay, description: 'How long a closing gateway still takes requests: it says that it is not ready, and answers Connection: close.' })),
     timeout: Type.Optional(duration({ default: DEFAULTS.shutdown.timeout, description: 'How long requests under way may take then; whatever is left is cut.' }))
   }, { description: 'What happens when the gateway closes.' })),
+  tenancy: Type.Optional(tenancySchema),
   routes: Type.Optional(Type.Array(routeSchema, { description: 'Routes; each becomes a Fastify route. The most specific path wins, whatever the order.' }))
 }
 
@@ -39,6 +38,7 @@ export const misplaced = {
   forwarded: 'did you mean "headers.forwarded"?',
   requestId: 'did you mean "headers.requestId"?',
   bodyLimit: 'did you mean "limits.body"?',
+  tenants: 'did you mean "tenancy.tenants"?',
   prefix: 'register the plugin inside of a scope with a prefix'
 }
 

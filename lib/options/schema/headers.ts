@@ -13,10 +13,14 @@ const value = Type.Union([
 
 const values = (description: string) => Type.Optional(Type.Record(Type.String(), value, { keys: 'editableHeader', description }))
 
+const valueOrList = Type.Union([...value.anyOf, Type.Array(value, { minItems: 1 })], {
+  rule: 'must be a text (numbers need quotes), in code also a function of the request, or a list of those'
+})
+
 /** Edits of headers in one direction. Applied in this order: remove, rename, set, append. */
 const edits = {
   set: values('Header names with the value they get, whatever was there. In code a function of the request may stand for the value; undefined from it leaves the header out.'),
-  append: values('Header names with a value that is added beside what is there, as a field line of its own.'),
+  append: Type.Optional(Type.Record(Type.String(), valueOrList, { keys: 'editableHeader', description: 'Header names with a value that is added beside what is there, as a field line of its own; a list adds several.' })),
   remove: Type.Optional(Type.Array(text('editableHeader'), { description: 'Names of headers that do not cross.' })),
   rename: Type.Optional(Type.Record(Type.String(), text('editableHeader'), { keys: 'editableHeader', description: 'Names of headers with the name they go on under.' }))
 }

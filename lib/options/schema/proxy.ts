@@ -7,6 +7,8 @@ import { hostSchema, redirectsSchema, routeTimeoutSchema } from './backend.ts'
 import { compositeSchema } from './composite.ts'
 import { headerRulesSchema } from './headers.ts'
 import { routeResilienceProperties } from './resilience.ts'
+import { websocketSchema } from './websocket.ts'
+import { routeTenancySchema } from './route-tenancy.ts'
 import { fn, object, regexp, size, text } from './values.ts'
 
 // ---- rewriting
@@ -53,6 +55,7 @@ export const fullProxySchema = object({
   host: Type.Optional(hostSchema),
   bodyLimit: Type.Optional(size({ description: 'Largest request body; more is a 413. Default: limits.body.' })),
   ...routeResilienceProperties,
+  websocket: Type.Optional(websocketSchema),
   modifyRequest: Type.Optional(fn<ModifyRequest>({ description: 'Code only: changes the request before it leaves.' })),
   modifyResponse: Type.Optional(fn<ModifyResponse>({ description: 'Code only: changes the answer before it goes to the client.' })),
   errorHandler: Type.Optional(fn<ProxyErrorHandler>({ description: 'Code only: answers when the backend could not; without an answer of its own the error takes its way.' }))
@@ -111,6 +114,7 @@ export const routeSchema = object({
   headers: Type.Optional(Type.Record(Type.String(), matcherSchema, { keys: 'headerName', description: 'Conditions on request headers; all must hold. A text must be equal.' })),
   query: Type.Optional(Type.Record(Type.String(), matcherSchema, { description: 'Conditions on query parameters; all must hold. A text must be equal.' })),
   proxy: Type.Optional(proxySchema),
-  composite: Type.Optional(compositeSchema)
+  composite: Type.Optional(compositeSchema),
+  tenancy: Type.Optional(routeTenancySchema)
 }, { exactlyOne: ['proxy', 'composite'], hints: { method: 'did you mean "methods"?', url: 'did you mean "path"?', backend: 'the backend is named in proxy' } })
 export type RouteOption = Static<typeof routeSchema>

@@ -252,13 +252,14 @@ export const panicSchema = Type.Union([off, fullPanicSchema], {
 export const fullConcurrencySchema = object({
   max: count(1, undefined, 'Most calls of the backend at once.'),
   queue: count(0, concurrency.queue, 'Most calls waiting for their turn; more are answered 503.'),
-  queueTimeout: time(concurrency.queueTimeout, 'Longest wait; then the answer is 503.')
+  queueTimeout: time(concurrency.queueTimeout, 'Longest wait; then the answer is 503.'),
+  fairShare: Type.Optional(Type.Boolean({ default: concurrency.fairShare, description: 'While calls wait, no tenant has more than its share of the places and of the queue; false: first come, first served.' }))
 })
 export type ConcurrencyOption = Static<typeof fullConcurrencySchema>
 
 export const concurrencySchema = Type.Union([Type.Integer({ minimum: 1 }), off, fullConcurrencySchema], {
   default: false,
-  rule: 'must be the most calls at once, { max, queue, queueTimeout }, or false',
+  rule: 'must be the most calls at once, { max, queue, queueTimeout, fairShare }, or false',
   description: 'Bounds the calls of a backend at once: a number, an object, or false.'
 })
 

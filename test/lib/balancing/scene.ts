@@ -5,7 +5,7 @@ import type { BalancerContext, Balancer, Target } from '../../../lib/types.ts'
 
 export function target (id: string, weight = 1): Target {
   return {
-    id, weight, origin: `http://${id}`, basePath: '', metadata: {}, maxConnections: Infinity, state: 'active', inflight: 0, started: 0, dispatcher: undefined, breaker: undefined, health: undefined, onIdle: undefined
+    id, weight, origin: `http://${id}`, basePath: '', metadata: {}, maxConnections: Infinity, state: 'active', inflight: 0, started: 0, dispatcher: undefined, breaker: undefined, health: undefined, onIdle: undefined, of: undefined, ownPool: false
   }
 }
 

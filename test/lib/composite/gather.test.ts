@@ -19,10 +19,7 @@ function gather (options: CompositeOptions, { params = { id: '7' }, timeouts = {
   let time = 1000
   const request = { params, query: {}, headers: {}, raw: { method: 'GET', url: '/c/7', headers: {} } }
   const tools = {
-    lookup (plan: { settings: unknown, backend: unknown, config: { backend: string } }) {
-      plan.settings = { timeouts, policies: {}, bodyLimit: 1000 }
-      plan.backend = { name: plan.config.backend }
-    },
+    lookup: (plan: { config: { backend: string } }) => ({ backend: { name: plan.config.backend }, settings: { timeouts, policies: {}, bodyLimit: 1000 } }),
     now: () => time,
     send (call: Call) {
       return new Promise<Answer>((resolve, reject) => {

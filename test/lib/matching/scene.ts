@@ -49,5 +49,5 @@ export function match ({ hosts = [], headers = {}, query = {} }: Conditions = {}
 
 export function route (name: string, path: string, conditions: Conditions = {}, methods?: string[]): RouteConfig {
   // What a route does with its requests is no concern here.
-  return { name, path, methods, match: match(conditions), proxy: undefined, composite: undefined }
+  return { name, path, methods, match: match(conditions), proxy: undefined, composite: undefined, tenancy: undefined, said: { path } }
 }

@@ -21,6 +21,7 @@ const PROXY = {
   bodyLimit: undefined,
   circuitBreaker: undefined,
   retry: undefined,
+  websocket: undefined,
   modifyRequest: undefined,
   modifyResponse: undefined,
   errorHandler: undefined

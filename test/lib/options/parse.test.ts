@@ -7,6 +7,8 @@ import { problemsOf } from './problems.ts'
 
 const POOL = { connections: 128, keepAliveTimeout: 4_000, keepAliveMaxTimeout: 600_000, maxHeaderSize: 16_384 }
 const TIMEOUT = { connect: 5_000, headers: 30_000, idle: 30_000, total: 0 }
+/** What the example's gateway says of headers. */
+const COMMON = { request: { forward: '*', set: {}, append: {}, remove: [], rename: {} }, response: {} }
 const NO_HEADERS = { request: {}, response: {} }
 /** What nobody speaks of; `resilience.test.ts` has the rest. */
 const RESILIENCE = parseOptions({}).backendDefaults.resilience
@@ -55,7 +57,9 @@ t.test('the design example becomes backends with every default filled in', async
     headers: NO_HEADERS,
     redirects: 'pass',
     resilience: RESILIENCE,
-    metadata: {}
+    metadata: {},
+    common: COMMON,
+    said: { targets: ['http://127.0.0.1:4001'] }
   })
   t.same(backends['orders'], {
     targets: [
@@ -71,7 +75,9 @@ t.test('the design example becomes backends with every default filled in', async
     headers: { request: { set: { 'x-source': 'gateway' }, remove: ['x-debug'] }, response: { remove: ['server', 'x-powered-by'] } },
     redirects: { follow: 5 },
     resilience: RESILIENCE,
-    metadata: {}
+    metadata: {},
+    common: COMMON,
+    said: DESIGN.backends!['orders']
   })
   t.same(backendDefaults.timeout, TIMEOUT)
 })

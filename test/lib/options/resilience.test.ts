@@ -91,7 +91,7 @@ t.test('short forms are the one option that matters', async t => {
     outlier: OUTLIER,
     slowStart: { window: 30_000, initial: 0.1 },
     panic: { threshold: 50, mode: 'all' },
-    concurrency: { max: 200, queue: 0, queueTimeout: 1_000 }
+    concurrency: { max: 200, queue: 0, queueTimeout: 1_000, fairShare: true }
   })
 })
 
@@ -142,7 +142,7 @@ t.test('long forms are taken in full', async t => {
     outlier: { consecutive: 3, failureRate: 30, minVolume: 5, window: '1m', baseEjection: '10s', maxEjection: '1m', maxEjectedPercent: 100, outcomes: ['reset', 'timeout'] },
     slowStart: { window: '1m', initial: 0.5 },
     panic: { threshold: 25, mode: '503' },
-    concurrency: { max: 10, queue: 100, queueTimeout: '2s' }
+    concurrency: { max: 10, queue: 100, queueTimeout: '2s', fairShare: false }
   }), {
     circuitBreaker: {
       failureThreshold: 3,
@@ -189,7 +189,7 @@ t.test('long forms are taken in full', async t => {
     outlier: { consecutive: 3, failureRate: 30, minVolume: 5, window: 60_000, baseEjection: 10_000, maxEjection: 60_000, maxEjectedPercent: 100, outcomes: ['reset', 'timeout'] },
     slowStart: { window: 60_000, initial: 0.5 },
     panic: { threshold: 25, mode: '503' },
-    concurrency: { max: 10, queue: 100, queueTimeout: 2_000 }
+    concurrency: { max: 10, queue: 100, queueTimeout: 2_000, fairShare: false }
   })
 })
 
@@ -217,7 +217,7 @@ t.test('a backend comes over the gateway key by key, within objects, too', async
     health: { path: '/up', interval: '5s', headers: { 'X-A': '1', 'x-b': '2' } },
     outlier: { window: '5s' },
     slowStart: { window: '1m', initial: 0.3 },
-    concurrency: { max: 50, queue: 9 }
+    concurrency: { max: 50, queue: 9, fairShare: false }
   }
   const own = {
     circuitBreaker: { halfOpenTrials: 2 },
@@ -234,7 +234,7 @@ t.test('a backend comes over the gateway key by key, within objects, too', async
     outlier: { ...OUTLIER, window: 5_000, consecutive: 2 },
     slowStart: { window: 10, initial: 0.3 },
     panic: undefined,
-    concurrency: { max: 20, queue: 9, queueTimeout: 1_000 }
+    concurrency: { max: 20, queue: 9, queueTimeout: 1_000, fairShare: false }
   })
 })
 

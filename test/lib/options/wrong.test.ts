@@ -110,7 +110,6 @@ const WRONG: readonly Wrong[] = [
   ['an unknown step', proxy({ rewrite: { stripprefix: '/u' } }), 'routes[0].proxy.rewrite.stripprefix', /did you mean "stripPrefix"/, '/u'],
   ['connect of a route', proxy({ timeout: { connect: 1 } }), 'routes[0].proxy.timeout.connect', /set timeout\.connect on the backend/, 1],
   ['a hook that is no function', proxy({ modifyRequest: 'x' }), 'routes[0].proxy.modifyRequest', /must be a function/, 'x'],
-  ['websockets, which are not there yet', proxy({ websocket: true }), 'routes[0].proxy.websocket', /is not an option/, true],
   ['a balancer that is no function', { balancers: { mine: {} } }, 'balancers.mine', /must be a function/, {}]
 ]
 

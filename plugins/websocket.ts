@@ -1,0 +1,162 @@
+/**
+ * WebSockets of routes with `websocket`: the one listener for upgrades, the answer that opens one, and what is open.
+ *
+ * Stage: before Fastify's routing (upgrades), a hook of such routes, and the end of their calls. A handshake is a call like any
+ * other, through all layers; what comes back with a 101 is a socket, and from then on bytes pass between two sockets.
+ * Reads: `call.upgrade`, the answer. Writes: the reply.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { Server } from 'node:http'
+import { sayClose } from '../lib/routes/deliver.ts'
+import { acceptOf } from '../lib/websocket/handshake.ts'
+import { clientSocketOf } from '../lib/websocket/client-socket.ts'
+import { listenForUpgrades } from '../lib/websocket/listener.ts'
+import { Tunnel } from '../lib/websocket/tunnel.ts'
+import type { Bridge } from '../lib/websocket/tunnel.ts'
+import type { Answer, Call, Target } from '../lib/types.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** The WebSockets of the gateway. Owner: plugins/websocket.ts */
+    websockets: WebSockets
+  }
+}
+
+export interface WebSockets {
+  /** Open now. */
+  readonly size: number
+  /** The onRequest hook that a route needs to open one. From then on the server listens for upgrades. */
+  hook (): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void
+  /** The end of a call whose answer has a connection; `fail` is for what goes wrong before the client has its answer. */
+  open (call: Call, answer: Answer, fail: (error: Error) => void): void
+}
+
+const GOING_AWAY = 1001
+
+const websocket: FastifyPluginAsync = async function websocket (fastify) {
+  const { reverseproxy } = fastify
+  const { clock, config: { shutdown }, deadlines, registry } = reverseproxy
+  const bridges = new Map<Bridge, Target>()
+  let used = false
+  let ending = false
+
+  function prepare (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+    const client = clientSocketOf(request.raw)
+    if (client !== undefined) {
+      client.hold()
+      client.answerWith(reply.raw)
+      hideFromOthers(request)
+    }
+    done()
+  }
+
+  function open (call: Call, answer: Answer, fail: (error: Error) => void): void {
+    const { reply, request } = call
+    const client = clientSocketOf(request.raw)!
+    if (reply.sent || ending) {
+      answer.discard()
+      if (!reply.sent) {
+        sayClose(reply)
+        reply.code(503).send()
+      }
+      return
+    }
+    try {
+      writeHead(call, answer)
+    } catch (error) {
+      answer.discard()
+      for (const name in answer.headers) reply.removeHeader(name)
+      fail(error as Error)
+      return
+    }
+    client.opening = true
+    let answered = false
+    reply.raw.once('finish', () => {
+      answered = true
+      // a hook of the user's may have answered something else
+      if (reply.raw.statusCode === 101) connect(call, answer)
+      else refuse()
+    })
+    reply.raw.once('close', () => { if (!answered) refuse() })
+    reply.send()
+
+    function refuse (): void {
+      answer.discard()
+      client.part()
+    }
+  }
+
+  function connect (call: Call, answer: Answer): void {
+    const { request, upgrade } = call
+    const connection = answer.connection!
+    const client = clientSocketOf(request.raw)!
+    const { socket } = client
+    const early = client.take()
+    connection.take()
+    // what Node's server has set for requests does not hold any more; a peer that has vanished is noticed
+    socket.setTimeout(0).setNoDelay(true).setKeepAlive(true, 60_000)
+    const tunnel = new Tunnel({
+      client: socket,
+      backend: connection.socket,
+      early,
+      deadlines,
+      now: clock.now,
+      idleTimeout: upgrade!.config.idleTimeout,
+      maxPayload: upgrade!.config.maxPayload,
+      closeTime: shutdown.timeout,
+      onEnd () {
+        bridges.delete(tunnel)
+        connection.release()
+      }
+    })
+    bridges.set(tunnel, answer.target!)
+    tunnel.start()
+    if (ending || answer.target!.state === 'draining') tunnel.close(GOING_AWAY, '')
+  }
+
+  reverseproxy.websockets = {
+    get size () { return bridges.size },
+    hook () {
+      used = true
+      return prepare
+    },
+    open
+  }
+
+  // a target that goes takes its connections with it, politely
+  registry.watch(() => {
+    for (const [bridge, target] of bridges) if (target.state === 'draining') bridge.close(GOING_AWAY, '')
+  })
+  fastify.addHook('onReady', function listen (ready) {
+    if (used) listenForUpgrades(fastify.server as Server, { route: fastify.routing, clock })
+    ready()
+  })
+  fastify.addHook('preClose', function sayGoodbye (closed) {
+    ending = true
+    for (const bridge of bridges.keys()) bridge.close(GOING_AWAY, '')
+    closed()
+  })
+}
+
+/** What the client gets to see of the backend's 101. */
+function writeHead ({ reply, request, settings, upgrade }: Call, { headers }: Answer): void {
+  settings.policies.response(headers, reply, request)
+  reply.removeHeader('content-length').removeHeader('content-type')
+  reply.code(101).header('connection', 'Upgrade').header('upgrade', 'websocket').header('sec-websocket-accept', acceptOf(upgrade!.key))
+  for (const name of ['sec-websocket-protocol', 'sec-websocket-extensions']) {
+    if (headers[name] === undefined) reply.removeHeader(name)
+    else reply.header(name, headers[name])
+  }
+}
+
+/**
+ * @fastify/websocket takes every upgrade of an application for its own, and opens a WebSocket where a route has no handler
+ * for one. It knows them by what it has put on the request.
+ */
+function hideFromOthers (request: FastifyRequest): void {
+  for (const symbol of Object.getOwnPropertySymbols(request.raw)) if (symbol.description === 'ws-socket') Reflect.deleteProperty(request.raw, symbol)
+  if ('ws' in request) request.ws = false
+}
+
+export default fp(websocket, { name: 'reverseproxy-websocket', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-forward'] })
