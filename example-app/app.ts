@@ -34,6 +34,12 @@ console.log(`The gateway listens on ${url}. Try:
   curl -i ${url}/pages/dashboard/2
   curl -i ${url}/pages/product/10
 
+  # tenants: one has its own users, one may send little, the third is nobody that is known
+  curl -H 'x-tenant-id: acme' ${url}/api/users
+  curl -i -X POST -H 'x-tenant-id: globex' -H 'content-type: application/json' -d '{"userId":3,"productId":11}' ${url}/api/orders
+  curl -H 'x-tenant-id: acme, globex' ${url}/api/users
+  curl ${url}/tenants
+
   # break a backend, and see the circuit open and close again
   curl -X POST '${url}/_demo/orders/fail?seconds=8'
   for i in 1 2 3 4 5; do curl -s ${url}/api/orders; echo; done

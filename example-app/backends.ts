@@ -1,6 +1,6 @@
 /**
- * Four small services for the gateway to stand in front of: users (two copies), orders, products, and reviews, which is
- * out of order.
+ * Small services for the gateway to stand in front of: users (two copies, and one of a tenant's own), orders, products, and
+ * reviews, which is out of order.
  * Every answer says who gave it: `x-served-by`.
  */
 import Fastify from 'fastify'
@@ -29,6 +29,11 @@ function users (app: FastifyInstance): void {
     reply.header('cache-control', 'private, max-age=60')
     return USERS.find(({ id }) => id === request.params.id) ?? reply.code(404).send({ message: 'no such user' })
   })
+}
+
+/** The people of one tenant, who keeps them itself. */
+function usersOfAcme (app: FastifyInstance): void {
+  app.get('/users', async request => [{ id: 1, name: 'Wile E. Coyote', email: 'wile@acme.example' }].map(user => ({ ...user, tenant: request.headers['x-tenant-id'], plan: request.headers['x-plan'] })))
 }
 
 function orders (app: FastifyInstance): void {
@@ -82,11 +87,12 @@ const SERVERS = [
   ['users-b', users, 4002],
   ['orders', orders, 4003],
   ['products', products, 4004],
-  ['reviews', reviews, 4005]
+  ['reviews', reviews, 4005],
+  ['users-acme', usersOfAcme, 4006]
 ] as const
 
 export interface Backends {
-  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`, `REVIEWS`. */
+  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`, `REVIEWS`, `USERS_ACME`. */
   readonly urls: Readonly<Record<string, string>>
   close (): Promise<void>
 }
@@ -96,7 +102,7 @@ export async function startBackends (env: NodeJS.ProcessEnv = process.env): Prom
   const apps: FastifyInstance[] = []
   const urls: Record<string, string> = {}
   for (const [name, service, usualPort] of SERVERS) {
-    const variable = name.toUpperCase().replace('-', '_')
+    const variable = name.toUpperCase().replaceAll('-', '_')
     const app = Fastify()
     app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'x-served-by': name, 'x-powered-by': 'fastify' }) })
     service(app)

@@ -48,6 +48,7 @@ export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promi
   // What the gateway knows about its backends.
   app.get('/backends', async () => app.reverseproxy.backends.list())
   app.get('/breakers', async () => app.reverseproxy.breakers.list())
+  app.get('/tenants', async () => app.reverseproxy.tenants.list())
   app.get('/health', async () => app.reverseproxy.health.status())
 
   // For the load balancer in front of it: a gateway on its way down gets no new connections.

@@ -107,7 +107,10 @@ export function createRegistry (options: RegistryOptions) {
   for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
 
   function tell (backend: Backend, gone: readonly Target[] = []): void {
-    if (backend.scope === '') changes++
+    if (backend.scope === '') {
+      changes++
+      passOn(backend)
+    }
     for (const watcher of watchers) watcher(backend, gone)
   }
 
@@ -129,22 +132,7 @@ export function createRegistry (options: RegistryOptions) {
 
     update (name: string, input: unknown): void {
       const backend = existing(name)
-      const next = parseBackend(input, { ...config, name }, `backends.${name}`)
-      // TLS and pool options live in the pools: where they change, no pool can be kept
-      const poolsStay = isDeepStrictEqual(connectionOptions(next), connectionOptions(backend.config))
-      const before = new Map(backend.targets.map(target => [target.id, target]))
-      const targets = next.targets.map(targetConfig => {
-        const kept = before.get(targetConfig.url)
-        if (kept === undefined || !poolsStay) return createTarget(targetConfig)
-        before.delete(targetConfig.url)
-        return applyTarget(kept, targetConfig)
-      })
-      const balancer = isDeepStrictEqual(next.balancer, backend.config.balancer) ? backend.balancer : options.createBalancer(next.balancer)
-      backend.config = next
-      backend.balancer = balancer
-      setTargets(backend, targets)
-      retire(backend, [...before.values()])
-      tell(backend, [...before.values()])
+      reconfigure(backend, parseBackend(input, { ...config, name }, `backends.${name}`))
     },
 
     get (name: string): BackendView | undefined {
@@ -196,6 +184,27 @@ export function createRegistry (options: RegistryOptions) {
     }
   }
 
+  /** New options: targets whose URL stays keep pool and counters, others are added or drained. */
+  function reconfigure (backend: MutableBackend, next: BackendConfig): void {
+    const poolsStay = haveSamePools(next, backend.config)
+    const before = new Map(backend.targets.map(target => [target.id, target]))
+    const targets = next.targets.map(targetConfig => {
+      const kept = before.get(targetConfig.url)
+      if (kept === undefined || !poolsStay) return createTarget(targetConfig)
+      before.delete(targetConfig.url)
+      return applyTarget(kept, targetConfig)
+    })
+    configure(backend, next)
+    setTargets(backend, targets)
+    retire(backend, [...before.values()])
+    tell(backend, [...before.values()])
+  }
+
+  function configure (backend: MutableBackend, next: BackendConfig): void {
+    if (!isDeepStrictEqual(next.balancer, backend.config.balancer)) backend.balancer = options.createBalancer(next.balancer)
+    backend.config = next
+  }
+
   /** Stops new requests for the targets; the promises settle when their pools are closed. */
   function retire (backend: Backend, targets: readonly Target[]): Array<Promise<void>> {
     const gone = targets.map(target => {
@@ -214,38 +223,86 @@ export function createRegistry (options: RegistryOptions) {
   // ---- what tenants have of their own
 
   /** A tenant's backend: with targets of its own, or a view of those of `base`. */
-  function attach (scope: string, name: string, { config: backendConfig, ownTargets }: TenantBackend, base: Backend | undefined, isolated: boolean): Backend {
+  function attach (scope: string, name: string, { config: backendConfig, ownTargets }: TenantBackend, base: Backend | undefined): Backend {
     const shares = ownTargets ? undefined : base
-    const ownPools = shares !== undefined && (isolated || !isDeepStrictEqual(connectionOptions(backendConfig), connectionOptions(shares.config)))
-    const backend = create(scope, name, backendConfig, shares, ownPools)
+    const backend = create(scope, name, backendConfig, shares, shares !== undefined && hasOwnPools(backendConfig, shares))
     insert(scope, name, backend)
     return backend
   }
 
+  /** Brings a tenant's backend up to what holds now; what has not changed keeps its state. False: it is another one now, to be attached anew. */
+  function renew (backend: Backend, { config: wanted, ownTargets }: TenantBackend, base: Backend | undefined): boolean {
+    if (backend.shares !== (ownTargets ? undefined : base)) return false
+    const next = isDeepStrictEqual(wanted, backend.config) ? backend.config : wanted
+    if (backend.shares !== undefined) follow(backend, next, backend.shares)
+    else if (next !== backend.config) reconfigure(backend, next)
+    return true
+  }
+
   /** Brings a tenant's view up to the targets that all share now. */
-  function follow (backend: Backend): void {
+  function follow (backend: MutableBackend, next: BackendConfig, shares: Backend): void {
+    const ownPools = hasOwnPools(next, shares)
+    const stay = !ownPools || haveSamePools(next, backend.config)
     const before = new Map((backend.targets as readonly TenantTarget[]).map(view => [view.of, view]))
-    const ownPools = backend.targets.some(({ ownPool }) => ownPool)
-    const targets = backend.shares!.targets.map(target => {
-      const view = before.get(target) ?? new TenantTarget(target, ownPools)
+    const targets = shares.targets.map(target => {
+      const view = before.get(target)
+      if (view === undefined || view.ownPool !== ownPools || !stay) return new TenantTarget(target, ownPools)
       before.delete(target)
       return view
     })
+    configure(backend, next)
     setTargets(backend, targets)
-    for (const view of before.values()) pools.leave(view)
+    for (const view of before.values()) letGo(view)
     tell(backend, [...before.values()])
   }
 
-  /** Requests under way finish; resolves when the connections that were the tenant's own are closed. */
+  /** Whether a tenant's calls to the targets that all share go over connections of its own. */
+  function hasOwnPools (backendConfig: BackendConfig, shares: Backend): boolean {
+    return config.tenancy?.isolation === 'pool' || !haveSamePools(backendConfig, shares.config)
+  }
+
+  /**
+   * What has changed for everybody holds at once for calls of tenants that wait or are tried again, and for checks that
+   * tenants make by themselves; the rest of it a tenant's backend learns with the next request.
+   */
+  function passOn (base: Backend): void {
+    for (const backends of scopes.values()) {
+      const backend = backends.get(base.name)
+      if (backend?.shares !== base) continue
+      setTargets(backend, backend.targets)
+      const isLost = backend.usable.length === 0 && base.usable.length > 0
+      if (isLost || backend.targets.some(({ health }) => health?.check !== undefined)) follow(backend, backend.config, base)
+    }
+  }
+
+  /**
+   * Nobody finds it any more, and what was the tenant's own is closed as soon as it is idle. Calls that have it go on, and may
+   * even be tried again. Resolves when the connections are closed.
+   */
   async function detach (backend: Backend): Promise<void> {
     const backends = scopes.get(backend.scope)
     if (backends?.get(backend.name) === backend) backends.delete(backend.name)
     if (backends?.size === 0) scopes.delete(backend.scope)
-    const closed = backend.shares === undefined
-      ? retire(backend, backend.targets)
-      : backend.targets.map(view => view.ownPool ? pools.leave(view) : Promise.resolve())
+    const closed = backend.targets.map(letGo)
     tell({ ...backend, targets: [], usable: [] }, backend.targets)
     await Promise.all(closed)
+  }
+
+  /** Closes the connections that are this target's alone, and those again that late calls may open. */
+  function letGo (target: Target): Promise<void> {
+    if (target instanceof TenantTarget) {
+      if (!target.ownPool) return Promise.resolve()
+      target.onLeft = () => { pools.leave(target) }
+      return pools.leave(target)
+    }
+    return new Promise(resolve => {
+      function leave (): void {
+        target.onIdle = leave
+        pools.leave(target).then(resolve)
+      }
+      if (target.inflight > 0) target.onIdle = leave
+      else leave()
+    })
   }
 
   /** Active targets at an origin, as the tenant has them. */
@@ -261,7 +318,7 @@ export function createRegistry (options: RegistryOptions) {
     existingTarget,
     findOrigin,
     attach,
-    follow,
+    renew,
     detach,
     /** Names that only tenants may have. */
     expect (names: Iterable<string>): void { for (const name of names) ofTenants.add(name) },
@@ -310,6 +367,11 @@ function applyTarget (target: Target, config: TargetConfig): Target {
 function setTargets (backend: Pick<Backend, 'targets' | 'usable'>, targets: readonly Target[]): void {
   backend.targets = targets
   backend.usable = targets.filter(target => target.state === 'active' && target.weight > 0)
+}
+
+/** TLS and pool options live in the pools: where they differ, no pool can be kept or shared. */
+function haveSamePools (one: BackendConfig, other: BackendConfig): boolean {
+  return isDeepStrictEqual(connectionOptions(one), connectionOptions(other))
 }
 
 /** Resolves when the last request of a target has finished and it has left its pool. */

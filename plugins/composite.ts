@@ -155,7 +155,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     let own = scope.routes.get(common) as Compiled | undefined
     if (own === undefined) {
       const { plan: { config: composite, name }, said } = common
-      const { [name]: change } = routes ?? {}
+      const change = routes?.[name]
       const over = typeof change === 'object' ? change.composite : undefined
       const changed = over === undefined || said === undefined ? composite : overrideComposite(said.option, over, `tenancy.tenants.${scope.tenant.id}.routes.${name}.composite`, said.context)
       own = changed === composite && headers === config.headers ? common : compile(changed, name, said, headers)
@@ -230,7 +230,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     if (plans === undefined) parsed.set(option, plans = new Map())
     let compiled = plans.get(name)
     if (compiled === undefined) {
-      const context = { ...(url === undefined ? undefined : { routePath: url }), strategies: [...strategies.keys()], defaultBackend: config.defaultBackend }
+      const context = { ...(url === undefined ? undefined : { routePath: url }), strategies: [...strategies.keys()], defaultBackend: config.defaultBackend, tenancy: config.tenancy }
       plans.set(name, compiled = compile(parseComposite(option, url === undefined ? 'composite' : `route ${url}: composite`, context), name, { option, context }))
     }
     return compiled
@@ -272,7 +272,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
   })
 
   reverseproxy.gatherer = function gatherer (composite, { name, path, said }) {
-    const compiled = compile(composite, name, { option: said.composite!, context: { routePath: path, strategies: [...strategies.keys()], defaultBackend: config.defaultBackend } })
+    const compiled = compile(composite, name, { option: said.composite!, context: { routePath: path, strategies: [...strategies.keys()], defaultBackend: config.defaultBackend, tenancy: config.tenancy } })
     mayChange(compiled)
     return (request, reply) => { run(request, reply, compiled) }
   }

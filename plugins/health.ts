@@ -46,6 +46,8 @@ const health: FastifyPluginAsync = async function health (fastify) {
   const { reverseproxy } = fastify
   const { clock, config: { random }, registry } = reverseproxy
   const groups = new WeakMap<Backend, { readonly config: object, readonly group: OutlierGroup }>()
+  /** Tenants' backends that have been here before. */
+  const seen = new WeakSet<Backend>()
   let running = false
 
   // ---- what the rooms ask and tell
@@ -66,9 +68,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
     const slowStart = health?.config.slowStart
     if (health === undefined || slowStart === undefined) return false
     const returned = health.tracker === undefined ? -Infinity : groupOf(backend)!.returnedAt(health.tracker)
-    // that a tenant is new does not make the target new
-    const since = of === undefined || health.ownChecks ? health.since : of.health?.since ?? -Infinity
-    const share = shareOf(Math.max(since, returned), clock.now(), slowStart)
+    const share = shareOf(Math.max(health.since, of?.health?.since ?? -Infinity, returned), clock.now(), slowStart)
     return !admits(share, draw)
   }
 
@@ -135,8 +135,8 @@ const health: FastifyPluginAsync = async function health (fastify) {
       check,
       close,
       tracker: keepsTracker ? before.tracker : config.outlier === undefined ? undefined : groupOf(backend)!.track(target.id),
-      // options that change are no reason to begin anew
-      since: before?.since ?? since,
+      // options that change are no reason to begin anew, and that a tenant is new does not make the target new
+      since: before?.since ?? (target.of === undefined ? since : -Infinity),
       lastSuccess: before?.lastSuccess ?? -Infinity
     }
     if (running) check?.start()
@@ -187,7 +187,12 @@ const health: FastifyPluginAsync = async function health (fastify) {
   }
 
   for (const backend of registry.all()) watchBackend(backend, [], -Infinity)
-  registry.watch((backend, gone) => { watchBackend(backend, gone, clock.now()) })
+  registry.watch((backend, gone) => {
+    // neither are targets of a tenant's own new because nobody has asked for them for a while
+    const isNew = backend.scope !== '' && !seen.has(backend)
+    if (isNew) seen.add(backend)
+    watchBackend(backend, gone, isNew ? -Infinity : clock.now())
+  })
 
   fastify.addHook('onReady', function startChecks (ready) {
     running = true

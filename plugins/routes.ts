@@ -37,6 +37,10 @@ declare module 'fastify' {
     /** Forward this route: a backend's name, or what to do in full. Give `app.reverseproxy.handler` as the handler. */
     proxy?: string | ProxyOptions
   }
+  interface FastifyContextConfig {
+    /** What a route is called in logs and by tenants that change it. Default: its path. */
+    name?: string
+  }
   interface FastifyReply {
     /**
      * Forwards the request from inside a handler: `return reply.proxy('orders', { path: '/v2/checkout' })`.
@@ -90,8 +94,8 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   }
 
   reverseproxy.handler = function handler (request, reply) {
-    // onRoute puts a handler with its plan in the place of this one; what remains is the default backend
-    return run(request, reply, fallback, undefined)
+    // onRoute puts a handler with its plan in the place of this one, unless another plugin has wrapped it before
+    return run(request, reply, (request.routeOptions.config as Planned)[kPlan] ?? fallback, undefined)
   }
 
   const fallback = createPlan(NOTHING, 'default')
@@ -131,19 +135,19 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     if (own === undefined) {
       const { [plan.name]: change } = scope.config.routes!
       const proxy = typeof change === 'object' ? change.proxy : undefined
-      own = proxy === undefined ? plan : createPlan(overrideProxy(plan.said, proxy, `tenancy.tenants.${scope.tenant.id}.routes.${plan.name}.proxy`), plan.name, plan.said)
+      own = proxy === undefined ? plan : createPlan(overrideProxy(plan.said, proxy, `tenancy.tenants.${scope.tenant.id}.routes.${plan.name}.proxy`, { tenancy: config.tenancy }), plan.name, plan.said)
       scope.routes.set(plan, own)
     }
     return own
   }
 
   /** Lets tenants change the route. */
-  function mayChange ({ name, said }: Plan): void {
+  function mayChange ({ name, said }: Plan, routePath: string): void {
     const checks = reverseproxy.changeable.get(name) ?? []
     reverseproxy.changeable.set(name, checks)
     checks.push(function checkChange ({ proxy, composite }, path) {
       if (composite !== undefined) return [{ path: `${path}.composite`, rule: 'does not fit a route with proxy', value: composite }]
-      return proxy === undefined ? [] : problemsOf(() => { overrideProxy(said, proxy, `${path}.proxy`) })
+      return proxy === undefined ? [] : problemsOf(() => { overrideProxy(said, proxy, `${path}.proxy`, { routePath, tenancy: config.tenancy }) })
     })
   }
 
@@ -153,9 +157,9 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   const parsed = new WeakMap<object, ProxyConfig>()
   function configOf (option: string | ProxyOptions | undefined, url: string): ProxyConfig {
     if (option === undefined) return NOTHING
-    if (typeof option === 'string') return parseProxy(option, `route ${url}: proxy`, { routePath: url })
+    if (typeof option === 'string') return parseProxy(option, `route ${url}: proxy`, { routePath: url, tenancy: config.tenancy })
     let proxy = parsed.get(option)
-    if (proxy === undefined) parsed.set(option, proxy = parseProxy(option, `route ${url}: proxy`, { routePath: url }))
+    if (proxy === undefined) parsed.set(option, proxy = parseProxy(option, `route ${url}: proxy`, { routePath: url, tenancy: config.tenancy }))
     return proxy
   }
 
@@ -165,7 +169,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     const proxy = configOf(route.proxy, route.url)
     const { bodyLimit = route.bodyLimit } = proxy
     const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url, { ...inFull(route.proxy), ...bodyLimit === undefined ? undefined : { bodyLimit } })
-    mayChange(plan)
+    mayChange(plan, route.url)
     route.config = { ...route.config, [kPlan]: plan } as NonNullable<RouteOptions['config']>
     if (proxy.websocket !== undefined) prepareUpgrades(route)
     if (!ours) return
@@ -198,7 +202,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     compile (route) {
       if (route.composite !== undefined) return reverseproxy.gatherer(route.composite, route)
       const plan = createPlan(route.proxy ?? NOTHING, route.name, inFull(route.said.proxy))
-      mayChange(plan)
+      mayChange(plan, route.path)
       return (request, reply) => { run(request, reply, plan, undefined) }
     }
   }

@@ -14,7 +14,7 @@ import { addHook, hooksOf, inheritHooks } from '../lib/tenancy/hooks.ts'
 import { createDirectory, createLabels, createLogId, createWho, describeSources } from '../lib/tenancy/index.ts'
 import { createScopes } from '../lib/tenancy/scopes.ts'
 import type { OptionProblem } from '../lib/errors.ts'
-import type { RouteTenancyOptions, TenantOptions } from '../lib/options/index.ts'
+import type { RouteTenancyOptions, TenantContext, TenantOptions } from '../lib/options/index.ts'
 import type { OnTenant, RouteOverride, RouteTenancyConfig, TenancyConfig, Tenant, TenantHeaders } from '../lib/tenancy/types.ts'
 import type { Scope } from '../lib/tenancy/scopes.ts'
 import type { Metadata, RequestRecord } from '../lib/types.ts'
@@ -104,6 +104,11 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   const who = createWho(config.tenancy)
   const logId = createLogId(config.tenancy.hashIds)
   const known = new Map<string, Known>()
+  /** The options, with the backends that there are now. */
+  const gateway: TenantContext = {
+    ...config,
+    current: { names: () => reverseproxy.backends.list().map(({ name }) => name), get: name => reverseproxy.registry.resolve(name)?.config }
+  }
   const scopes = createScopes({
     registry: reverseproxy.registry,
     config: config.tenancy,
@@ -147,7 +152,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   /** @throws NOT_HERE */
   function checkRoute (scope: Scope | undefined, { name, tenancy }: Place): void {
-    const { [name]: change } = scope?.config.routes ?? {}
+    const change = scope?.config.routes?.[name]
     const enabled = typeof change === 'object' ? change.enabled ?? tenancy.enabled : change ?? tenancy.enabled
     if (!enabled) throw NOT_HERE
   }
@@ -236,7 +241,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   const api: TenantsApi = {
     set (id, input) {
-      const options = parseTenant(input, id, config)
+      const options = parseTenant(input, id, gateway)
       if (ready) refuseProblems(routeProblems(id, options))
       learn(id, options, 'set')
       if (options === false) scopes.close(id)
@@ -277,7 +282,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
       deadlines: reverseproxy.deadlines,
       now: () => reverseproxy.clock.now(),
       parse (id, input) {
-        const options = parseTenant(input, id, config)
+        const options = parseTenant(input, id, gateway)
         refuseProblems(routeProblems(id, options))
         if (options !== false) reverseproxy.registry.expect(Object.keys(options.backends ?? {}))
         return options

@@ -105,14 +105,17 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
       idleTimeout: upgrade!.config.idleTimeout,
       maxPayload: upgrade!.config.maxPayload,
       closeTime: shutdown.timeout,
-      onEnd () {
-        bridges.delete(tunnel)
-        connection.release()
-      }
+      onBackendGone: connection.release,
+      onEnd () { bridges.delete(tunnel) }
     })
     bridges.set(tunnel, answer.target!)
     tunnel.start()
     if (ending || answer.target!.state === 'draining') tunnel.close(GOING_AWAY, '')
+  }
+
+  if (fastify.hasPlugin('@fastify/websocket')) {
+    // its onRoute hook has wrapped the handlers by the time ours looks at them
+    fastify.log.warn('fastify-reverseproxy: register it before @fastify/websocket: else Fastify parses the bodies of requests that are to be forwarded as they are')
   }
 
   reverseproxy.websockets = {
@@ -156,7 +159,7 @@ function writeHead ({ reply, request, settings, upgrade }: Call, { headers }: An
  */
 function hideFromOthers (request: FastifyRequest): void {
   for (const symbol of Object.getOwnPropertySymbols(request.raw)) if (symbol.description === 'ws-socket') Reflect.deleteProperty(request.raw, symbol)
-  if ('ws' in request) request.ws = false
+  if ('ws' in request) Reflect.set(request, 'ws', false)
 }
 
 export default fp(websocket, { name: 'reverseproxy-websocket', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-forward'] })

@@ -5,7 +5,7 @@ import type { Exchange } from './exchange.ts'
 import type { Pools } from '../pools.ts'
 import type { RawHeaders } from '../types.ts'
 
-/** A refusal comes back as any answer does; `headers` are those of the call. */
+/** A refusal is an answer like every other; `headers` are those of the call. */
 export function dispatchUpgrade (exchange: Exchange, pools: Pools, headers: RawHeaders): void {
   const { call, target } = exchange
   exchange.onAnswer = () => { exchange.resolve(exchange) }

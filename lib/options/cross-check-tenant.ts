@@ -11,11 +11,10 @@ import { crossCheckBackend, crossCheckProxy, crossCheckShared, knownOfGateway, t
 import { crossCheckComposite } from './cross-check-composite.ts'
 import { crossCheckResilience } from './cross-check-resilience.ts'
 import { checkReserved } from './cross-check-tenancy.ts'
-import { fullBackend, mergeBackend, mergeComposite, mergeProxy, partNames } from './merge.ts'
+import { fullBackend, mergeComposite, mergeProxy, partNames } from './merge.ts'
 import { entriesOf, namesOf, requireName } from './names.ts'
 import { at, isWithin, segments } from './paths.ts'
 import { mergeSaid } from './resolve-resilience.ts'
-import { fullBackendSchema } from './schema/backend.ts'
 import { compositeSchema } from './schema/composite.ts'
 import { proxySchema } from './schema/proxy.ts'
 
@@ -86,6 +85,12 @@ function knownOfTenant (tenant: Options, { known, backends }: Everybody): Known 
   }
 }
 
+/** A spread would put together what nobody may ask for. */
+function withShared (known: Known, shared: Options): Known {
+  const { balancers, strategies, defaultBackend, reserved } = known
+  return { balancers, strategies, defaultBackend, reserved, shared, get backends () { return known.backends } }
+}
+
 function checkBackend (name: string, over: unknown, path: string, everybody: Everybody, known: Known, walk: Walk): void {
   if (over === false) return
   if (isRecord(over) && over['url'] !== undefined && over['targets'] !== undefined) {
@@ -95,10 +100,12 @@ function checkBackend (name: string, over: unknown, path: string, everybody: Eve
   const base = everybody.backend(name)
   // what everybody has is wrong in itself, which has been reported
   if (base === undefined && everybody.backends.includes(name)) return
-  const merged = mergeBackend(base, over)
-  const before = walk.problems.length
-  check(fullBackendSchema, merged, path, walk)
-  if (walk.problems.length === before) crossCheckBackend(merged, path, known, walk, name)
+  if (base === undefined && isRecord(over) && over['url'] === undefined && over['targets'] === undefined) {
+    walk.problems.push({ path, rule: 'must have one of url, targets: nobody else has a backend of this name', value: over })
+    return
+  }
+  // what everybody has is a level above: a problem is reported where the tenant has said something
+  crossCheckBackend(over, path, base === undefined ? known : withShared(known, mergeSaid(base as Options, known.shared)), walk, name)
 }
 
 function checkRoute (over: Options, path: string, route: Options | undefined, own: Known, walk: Walk): void {

@@ -11,7 +11,7 @@ import type { Registry } from '../registry.ts'
 import type { Bound } from '../routes/lookup.ts'
 import type { Plan } from '../routes/plan.ts'
 import type { Backend, BackendConfig, Target } from '../types.ts'
-import type { Tenant, TenancyConfig, TenantConfig } from './types.ts'
+import type { Tenant, TenancyConfig, TenantBackend, TenantConfig } from './types.ts'
 
 /** What one tenant has of its own. */
 export interface Scope {
@@ -28,8 +28,8 @@ export interface Scope {
 }
 
 export interface ScopesOptions {
-  readonly registry: Pick<Registry, 'resolve' | 'version' | 'attach' | 'follow' | 'detach'>
-  readonly config: Pick<TenancyConfig, 'isolation' | 'scopes'>
+  readonly registry: Pick<Registry, 'resolve' | 'version' | 'attach' | 'renew' | 'detach'>
+  readonly config: Pick<TenancyConfig, 'scopes'>
   labelOf (id: string): string
   /** What holds for a tenant. */
   resolve (id: string, options: TenantOptions): TenantConfig
@@ -54,24 +54,30 @@ interface Entry {
   readonly base: Backend | undefined
   readonly baseConfig: BackendConfig | undefined
   readonly ownTargets: boolean
-  /** The shared targets, where it uses those. */
-  targets: readonly Target[] | undefined
+  /** Those of everybody that were in use. */
+  readonly baseUsable: readonly Target[] | undefined
   /** The registry's version when this was so. */
   version: number
 }
 
 class TenantScope implements Scope {
   readonly tenant: Tenant
-  readonly bounds = new Map<Plan, Bound>()
   readonly routes = new Map<object, unknown>()
+  readonly #bounds = new Map<Plan, Bound>()
   readonly #entries = new Map<string, Entry>()
   /** Whether another one has taken its place: a request that still has this one must not make what nobody would close. */
   #over = false
+  #closed: Promise<unknown> | undefined = undefined
   readonly #live: (scope: TenantScope) => Scope
 
   constructor (readonly id: string, public options: TenantOptions, readonly config: TenantConfig, readonly label: string, readonly tools: ScopesOptions, live: (scope: TenantScope) => Scope) {
     this.#live = live
-    this.tenant = Object.freeze({ id, known: true, metadata: config.metadata })
+    this.tenant = Object.freeze({ id, known: true, metadata: Object.freeze(config.metadata) })
+  }
+
+  /** What is over remembers nothing: nobody would tell it of changes. */
+  get bounds (): Map<Plan, Bound> {
+    return this.#over ? new Map() : this.#bounds
   }
 
   backend (name: string): Backend | undefined {
@@ -85,40 +91,41 @@ class TenantScope implements Scope {
 
   /** Something has changed for everybody: perhaps this. */
   #renew (name: string, entry: Entry | undefined, base: Backend | undefined, version: number): Backend | undefined {
-    const { registry, config: { isolation } } = this.tools
-    if (entry !== undefined && entry.base === base && entry.baseConfig === base?.config) {
-      if (entry.targets !== base?.targets && entry.targets !== undefined) registry.follow(entry.backend)
-      entry.targets &&= base?.targets
-      entry.version = version
-      return entry.backend
-    }
-    const made = this.config.backend(name, base?.config)
-    if (entry !== undefined) {
+    if (entry === undefined || entry.base !== base || entry.baseConfig !== base?.config) return this.#put(name, entry, this.config.backend(name, base?.config), base)
+    if (!entry.ownTargets && entry.baseUsable !== base?.usable) return this.#put(name, entry, { config: entry.backend.config, ownTargets: false }, base)
+    entry.version = version
+    return entry.backend
+  }
+
+  /** In the place of `entry`, with as much of its state as can stay. */
+  #put (name: string, entry: Entry | undefined, made: TenantBackend | undefined, base: Backend | undefined): Backend | undefined {
+    const { registry } = this.tools
+    const stays = entry !== undefined && made !== undefined && registry.renew(entry.backend, made, base)
+    if (entry !== undefined && !stays) {
       this.#entries.delete(name)
       registry.detach(entry.backend)
     }
     if (made === undefined) return undefined
-    const backend = registry.attach(this.id, name, made, base, isolation === 'pool')
-    this.#entries.set(name, { backend, base, baseConfig: base?.config, ownTargets: made.ownTargets, targets: backend.shares?.targets, version })
+    const backend = stays ? entry.backend : registry.attach(this.id, name, made, base)
+    this.#entries.set(name, { backend, base, baseConfig: base?.config, baseUsable: base?.usable, ownTargets: made.ownTargets, version: registry.version() })
     return backend
   }
 
-  /** Takes over the backends that mean the same with other options: their breakers and connections stay. */
+  /** Takes over the backends of the one before: what means the same with these options keeps its state. */
   inherit (from: TenantScope): void {
+    const { registry } = this.tools
     from.#over = true
     for (const [name, entry] of from.#entries) {
-      const made = this.config.backend(name, entry.baseConfig)
-      const same = made !== undefined && made.ownTargets === entry.ownTargets && (made.config === entry.backend.config || isDeepStrictEqual(made.config, entry.backend.config))
-      if (same) this.#entries.set(name, entry)
-      else this.tools.registry.detach(entry.backend)
+      const base = registry.resolve(name)
+      this.#put(name, entry, this.config.backend(name, base?.config), base)
     }
   }
 
+  /** Resolves when its own connections are closed. */
   async close (): Promise<void> {
     this.#over = true
-    const entries = [...this.#entries.values()]
-    this.#entries.clear()
-    await Promise.all(entries.map(({ backend }) => this.tools.registry.detach(backend)))
+    this.#closed ??= Promise.all([...this.#entries.values()].map(({ backend }) => this.tools.registry.detach(backend)))
+    await this.#closed
   }
 }
 
@@ -136,7 +143,8 @@ export function createScopes (tools: ScopesOptions): Scopes {
     }
   })
 
-  const live = ({ id, options }: TenantScope): Scope => of(id, options)
+  // that a request of before goes on brings nothing back that has changed since
+  const live = ({ id, options }: TenantScope): Scope => scopes.peek(id) ?? of(id, options)
 
   function of (id: string, options: TenantOptions): Scope {
     const before = scopes.get(id)
@@ -155,7 +163,7 @@ export function createScopes (tools: ScopesOptions): Scopes {
     of,
     peek (id) { return scopes.peek(id) },
     async close (id) {
-      const scope = scopes.peek(id)
+      const scope = scopes.peek(id, { allowStale: true })
       scopes.delete(id)
       await scope?.close()
     },

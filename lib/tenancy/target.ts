@@ -13,6 +13,9 @@ export class TenantTarget implements Target {
   readonly basePath: string
   breaker: Breaker | undefined = undefined
   health: TargetHealth | undefined = undefined
+  /** Called whenever the last of this tenant's calls has ended. Writer: lib/registry.ts */
+  onLeft: (() => void) | undefined = undefined
+  #running = 0
   #dispatcher: Dispatcher | undefined = undefined
 
   constructor (readonly of: Target, readonly ownPool: boolean) {
@@ -28,7 +31,12 @@ export class TenantTarget implements Target {
 
   // what runs there is the same for all: a target is not less busy because others keep it so
   get inflight (): number { return this.of.inflight }
-  set inflight (inflight) { this.of.inflight = inflight }
+  set inflight (inflight) {
+    this.#running += inflight - this.of.inflight
+    this.of.inflight = inflight
+    if (this.#running === 0) this.onLeft?.()
+  }
+
   get started (): number { return this.of.started }
   set started (started) { this.of.started = started }
   get onIdle (): (() => void) | undefined { return this.of.onIdle }

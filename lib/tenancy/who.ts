@@ -7,12 +7,16 @@
  */
 import type { FastifyRequest } from 'fastify'
 import { InvalidCallError, TenantInvalidError } from '../errors.ts'
+import { isHeaderValue } from '../headers/names.ts'
 import { normalizeHost } from '../matching/index.ts'
 import { isPromise } from './is-promise.ts'
 import type { TenancyConfig, TenantSource } from './types.ts'
 
 /** A tenant's id; undefined where the request names none. A promise only where a function that was asked gave one. */
 export type Who = (request: FastifyRequest) => string | undefined | Promise<string | undefined>
+
+/** White space that whoever reads a header takes off. */
+const PADDED = /^[\t ]|[\t ]$/
 
 /** What one source holds; undefined: nothing. */
 type Read = (request: FastifyRequest) => string | undefined
@@ -34,6 +38,8 @@ export function createWho ({ sources, maxLength, pattern }: Pick<TenancyConfig, 
     if (id === '') throw new TenantInvalidError(`${names[at]} is empty`)
     if (id.length > maxLength) throw new TenantInvalidError(`${names[at]} is longer than ${maxLength} characters`)
     if (!whole.test(id)) throw new TenantInvalidError(`${names[at]} does not match the pattern`)
+    // a pattern of the user's may allow what no header can hold, or what a backend would read as another id
+    if (!isHeaderValue(id) || PADDED.test(id)) throw new TenantInvalidError(`${names[at]} is no text that a header can hold`)
     return id
   }
 
@@ -70,9 +76,9 @@ export function createWho ({ sources, maxLength, pattern }: Pick<TenancyConfig, 
       if (found === undefined) {
         found = check(id, at)
         foundAt = at
-      } else if (check(id, at) !== found) throw differ(names[foundAt]!, names[at]!)
+      } else if (id !== found) throw differ(names[foundAt]!, names[at]!)
     }
-    return firstAsk === -1 || firstAsk > foundAt ? found : ask(request, firstAsk, found, foundAt)
+    return firstAsk === -1 ? found : ask(request, firstAsk, found, foundAt)
   }
 }
 
@@ -138,11 +144,18 @@ function createHostRead (before: string, after: string, name: string): Read {
   return request => {
     // Node keeps the first of two
     if (isTwice(request.raw.rawHeaders, 'host')) throw twice(name)
+    checkAuthority(request)
     const host = normalizeHost(request.host)
     if (host.length < around || !host.startsWith(before) || !host.endsWith(after)) return undefined
     const label = host.slice(before.length, host.length - after.length)
     return label.includes('.') ? undefined : label
   }
+}
+
+/** HTTP/2 has a second place for the host: routes look at one and Fastify at the other (RFC 9113 section 8.3.1). */
+function checkAuthority ({ raw: { headers } }: FastifyRequest): void {
+  const { host, ':authority': authority } = headers
+  if (typeof authority === 'string' && host !== undefined && normalizeHost(authority) !== normalizeHost(host)) throw differ(':authority', 'Host')
 }
 
 function createClaimRead (path: readonly string[], from: ((request: FastifyRequest) => unknown) | undefined, name: string): Read {

@@ -1,5 +1,5 @@
 /**
- * What a server does with requests that ask for another protocol: they go through Fastify's routing as any request does.
+ * What a server does with requests that ask for another protocol: they go through Fastify's routing like all others.
  *
  * A server with a listener for upgrades gives it all of them, so it must answer all of them: also those for routes that
  * know nothing of WebSockets, and those for protocols that nobody here speaks, whose wish is to be ignored (RFC 9110

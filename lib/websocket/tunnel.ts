@@ -26,6 +26,8 @@ export interface TunnelOptions {
   readonly maxPayload: number
   /** How long the ends may take to answer a close frame, ms. */
   readonly closeTime: number
+  /** Called once, when the backend's socket is gone. */
+  onBackendGone (): void
   /** Called once, when both sockets are gone. */
   onEnd (end: WebSocketEnd): void
 }
@@ -128,6 +130,7 @@ export class Tunnel implements Bridge, Expirable {
   /** A side's socket is closed. */
   gone (direction: Direction): void {
     if (!direction.leave()) return
+    if (direction.side === 'backend') this.#options.onBackendGone()
     this.#end ??= { code: 1006, reason: '', by: direction.side }
     const { to } = direction
     if (!to.destroyed) {
@@ -152,10 +155,12 @@ export class Tunnel implements Bridge, Expirable {
     if (this.#closing && (scanner.closed !== undefined || scanner.tooLarge) && (back.cut || back.scanner.closed !== undefined)) from.end()
   }
 
+  /** Within this time it is over. */
   #hurry (ms: number): void {
-    if (this.#hurrying) return
+    const { deadlines, now } = this.#options
+    if (this.#hurrying && this.expiresAt <= now() + ms) return
     this.#hurrying = true
-    this.#options.deadlines.arm(this, ms)
+    deadlines.arm(this, ms)
   }
 
   #finish (): void {

@@ -62,7 +62,7 @@ export interface WebSocketConfig {
 
 /** What an Origin must be, lower case. */
 export interface OriginMatch {
-  /** `https:`; undefined: any. */
+  /** `https:`; undefined: both. */
   readonly scheme: string | undefined
   /** The name; with `wildcard` it begins with a dot, and any name below it fits. */
   readonly host: string

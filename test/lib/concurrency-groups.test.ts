@@ -285,6 +285,14 @@ t.test('of groups that wait alike the one that holds the most places gives way',
   t.end()
 })
 
+t.test('of groups that wait and hold alike the newest call of all gives way', t => {
+  const { come, dropped } = calls({ max: 1, queue: 4 })
+  come('-1 a1 b1 a2 b2')
+  come('c1')
+  t.same(dropped, ['b2'])
+  t.end()
+})
+
 t.test('nobody is dropped for a newcomer that its own limits keep out', t => {
   const { come, dropped, refused } = calls({ max: 1, queue: 2 })
   come('a1 a2 a3')
@@ -398,6 +406,21 @@ t.test('who is let in and gives the place back at once leaves nothing behind, wh
   t.end()
 })
 
+t.test('a group that ends while a call of it comes is there again for that call', t => {
+  const slots = createSlots({ max: 9, queue: 9 })
+  const held = slots.take('a', 1)!
+  slots.join({
+    admit (slot) {
+      slot.free()
+      held.free()
+    },
+    drop () {}
+  }, 'a', 1)
+  t.ok(slots.take('a', 5))
+  t.same(standing(slots, 'a'), { taken: 1, waiting: 0 })
+  t.end()
+})
+
 t.test('100,000 groups that come and go leave no memory behind', t => {
   const slots = createSlots({ max: 10, queue: 10 })
   const round = (from: number): void => {
@@ -432,7 +455,7 @@ type Step =
 function stepsOf (groups: number, limited: boolean, switching: boolean, fairShare: boolean): fc.Arbitrary<Step[]> {
   const own = limited ? fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }) : fc.constant(undefined)
   return fc.array(fc.oneof(
-    { weight: 8, arbitrary: fc.record({ do: fc.constant('come' as const), group: fc.nat(groups - 1), max: own }) },
+    { weight: 10, arbitrary: fc.record({ do: fc.constant('come' as const), group: fc.nat(groups - 1), max: own }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('free' as const), nth: fc.nat(50) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), nth: fc.nat(50) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('limit' as const), max: fc.integer({ min: 1, max: 6 }), queue: fc.nat(8), fairShare: switching ? fc.boolean() : fc.constant(fairShare) }) }

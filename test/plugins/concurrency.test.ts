@@ -163,6 +163,20 @@ t.test('a full queue is answered 503 at once', async t => {
   t.same((await Promise.all(sent)).map(({ status }) => status), [200, 200, 200])
 })
 
+t.test('without tenants fair shares change nothing: the same are served, in the same order, and the same are refused', async t => {
+  const runs = await Promise.all([true, false].map(async fairShare => {
+    const up = await heldUpstream(t)
+    const gateway = await start(t, up.url, { concurrency: { max: 1, queue: 3, queueTimeout: '20s', fairShare } })
+    const sent = [fetch(`${gateway.url}/first`)]
+    await up.nth(0)
+    sent.push(...await queueUp(gateway, ['/1', '/2', '/3']))
+    const refused = await fetch(`${gateway.url}/4`)
+    for (let n = 0; n < 4; n++) (await up.nth(n)).response.end()
+    return { refused: refused.status, served: (await Promise.all(sent)).map(({ status }) => status), order: up.arrivals.map(({ url }) => url) }
+  }))
+  t.same(runs, Array(2).fill({ refused: 503, served: [200, 200, 200, 200], order: ['/first', '/1', '/2', '/3'] }))
+})
+
 t.test('the refusals say nothing about backends or addresses', async t => {
   const up = await heldUpstream(t)
   const { url } = await start(t, up.url, { concurrency: 1 })

@@ -1,6 +1,6 @@
 /** A directory on a virtual clock, with a store that answers when it is told. */
 import { createDeadlines } from '../../../lib/deadlines.ts'
-import type { Clock } from '../../../lib/deadlines.ts'
+import type { Clock, Deadlines, Expirable } from '../../../lib/deadlines.ts'
 import { createDirectory } from '../../../lib/tenancy/index.ts'
 import type { LoadTenant, TenantCacheConfig } from '../../../lib/tenancy/index.ts'
 import { virtualClock } from '../../helper/time.ts'
@@ -36,7 +36,14 @@ function withResolvers () {
 
 export function scene (cache: Partial<TenantCacheConfig> = {}) {
   const clock = virtualClock(1_000)
-  const deadlines = createDeadlines(clock as unknown as Clock)
+  const wheel = createDeadlines(clock as unknown as Clock)
+  /** Deadlines that wait for their time. */
+  const armed = new Set<Expirable>()
+  const deadlines: Deadlines = {
+    arm (entry, ms) { armed.add(entry); wheel.arm(entry, ms) },
+    disarm (entry) { armed.delete(entry); wheel.disarm(entry) },
+    close () { wheel.close() }
+  }
   const asked: Asked[] = []
   const told: string[] = []
   /** How the next calls are answered at once; undefined: later. */
@@ -74,5 +81,5 @@ export function scene (cache: Partial<TenantCacheConfig> = {}) {
     return given
   }
 
-  return { clock, deadlines, directory, asked, told, atOnce, get, last: () => asked.at(-1)! }
+  return { clock, deadlines, armed, directory, asked, told, atOnce, get, last: () => asked.at(-1)! }
 }

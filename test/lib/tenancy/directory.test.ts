@@ -190,6 +190,17 @@ t.test('when the store is back its answer is used from the next request on, and 
   t.same(told, ['acme down', 'acme recovered'])
 })
 
+t.test('a store that is back and answers at once is believed at once', async t => {
+  const { get, last, clock, atOnce } = await loaded()
+  clock.advance(60_000)
+  const first = get()
+  await last().fail(DOWN)
+  await first
+  clock.advance(1_000)
+  atOnce.answer = () => false
+  t.equal(get(), 'acme refused')
+})
+
 t.test('a failure of long ago excuses no old answer', async t => {
   const { get, last, clock } = await loaded()
   clock.advance(60_000)
@@ -340,11 +351,13 @@ t.test('what fails late has failed already', async t => {
 })
 
 t.test('no timer outlives the loads', async t => {
-  const { get, last, clock } = await loaded()
+  const { get, last, clock, armed } = await loaded()
+  t.equal(armed.size, 0)
   clock.advance(60_000)
   const second = get()
   await last().fail(DOWN)
   await second
+  t.equal(armed.size, 0)
   clock.advance(5_000)
   t.equal(clock.pending, 0)
 })
@@ -404,6 +417,18 @@ t.test('a load that was forgotten and fails says so to those who waited, and to 
   await unavailable(t, first, 'down')
   t.same(told, [])
   t.equal(directory.size, 0)
+})
+
+t.test('what was forgotten and comes does not end the load that came after', async t => {
+  const { get, directory, asked } = scene()
+  get()
+  directory.forget('acme')
+  const second = get()
+  await asked[0]!.answer(tenantOf('old'))
+  const third = get()
+  t.equal(asked.length, 2)
+  await asked[1]!.answer(tenantOf('v2'))
+  t.same(await Promise.all([second, third]), ['v2', 'v2'])
 })
 
 t.test('forgetting one id leaves the others', async t => {
