@@ -18,6 +18,7 @@ import { deriveResponseSchema } from '../lib/composite/response-schema.ts'
 import { createValidators } from '../lib/composite/validate.ts'
 import { CombineError, OptionsError, problemsOf } from '../lib/errors.ts'
 import { isGone } from '../lib/forward/connection.ts'
+import { mayHaveBody } from '../lib/forward/hide-body.ts'
 import { lingerWhileUploading } from '../lib/forward/linger.ts'
 import { Gathering } from '../lib/composite/gather.ts'
 import { overrideComposite, parseComposite } from '../lib/options/index.ts'
@@ -64,6 +65,9 @@ export interface CompositeApi {
   /** Registers a strategy for routes that are declared later. @throws Error when the name is taken */
   strategy (name: string, combine: Combine): void
 }
+
+/** What Fastify reads of a body when nobody has said otherwise. */
+const FASTIFY_BODY_LIMIT = 1024 * 1024
 
 const OURS = ['merge', 'object', 'append', 'select', 'sequential']
 
@@ -248,10 +252,12 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     named.push({ route: route.url, plan: compiled.plan })
     mayChange(compiled)
     route.handler = (request, reply) => { run(request, reply, compiled) }
-    const { bodyLimit } = compiled.plan.config
-    if (bodyLimit !== undefined && compiled.plan.readsBody) route.bodyLimit ??= bodyLimit
+    const { plan: { readsBody, config: { bodyLimit } } } = compiled
+    // what a tenant may send in place of it is found out when the tenant is known
+    const most = bodyLimit !== undefined && config.tenancy !== undefined ? Math.max(bodyLimit, FASTIFY_BODY_LIMIT) : bodyLimit
+    if (most !== undefined && readsBody) route.bodyLimit ??= most
     // copied, not extended: the user's array may serve other routes too
-    if (compiled.plan.readsBody) route.preParsing = [route.preParsing ?? [], keepBody].flat() as NonNullable<RouteOptions['preParsing']>
+    if (readsBody || (config.tenancy !== undefined && mayHaveBody(route))) route.preParsing = [route.preParsing ?? [], keepBody].flat() as NonNullable<RouteOptions['preParsing']>
     describe(route, compiled.plan.config, path)
   })
 

@@ -8,15 +8,14 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { OptionsError, problemsOf } from '../lib/errors.ts'
-import { hideBody } from '../lib/forward/hide-body.ts'
+import { hideBody, mayHaveBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
 import { overrideProxy, parseProxy } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { createCalls } from '../lib/routes/call.ts'
-import { declareDefault, declareRoutes } from '../lib/routes/declare.ts'
+import { declareDefault, declareRoutes, kPlace } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
 import { createPlan, NOTHING } from '../lib/routes/plan.ts'
-import { kPlace } from './tenancy.ts'
 import type { OptionProblem } from '../lib/errors.ts'
 import type { ProxyOptions } from '../lib/options/index.ts'
 import type { CallOptions } from '../lib/routes/call.ts'
@@ -77,9 +76,10 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
 
   /** The request's tenant is known. */
   function proceed (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, common: Plan, options: CallOptions | undefined, backend: string | undefined): void {
-    const own = record.scope?.config.routes === undefined ? common : ownPlan(common, record.scope)
-    const plan = backend === undefined ? own : towards(own, backend, record.scope)
+    let plan = common
     try {
+      if (record.scope?.config.routes !== undefined) plan = ownPlan(common, record.scope)
+      if (backend !== undefined) plan = towards(plan, backend, record.scope)
       const call = createCall(request, reply, record, plan, options)
       record.backend = call.backend.name
       reverseproxy.send(call).then(answer => end(call, answer), error => fail(plan.config, request, reply, error))
@@ -230,11 +230,6 @@ function inFull (proxy: string | ProxyOptions | undefined): Exclude<ProxyOptions
 }
 
 const DEFAULT_PLACE = Object.freeze({ name: 'default', tenancy: undefined })
-
-/** Fastify parses no body of a GET or HEAD. */
-function mayHaveBody ({ method }: RouteOptions): boolean {
-  return [method].flat().some(name => name !== 'GET' && name !== 'HEAD')
-}
 
 /** RFC 9110 section 7.6.2: an OPTIONS that may go no further is answered here. */
 function isLastHop (request: FastifyRequest): boolean {

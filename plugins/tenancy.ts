@@ -9,11 +9,13 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest,
 import { InvalidCallError, OptionsError, TenantMissingError, TenantRefusedError, TenantUnknownError } from '../lib/errors.ts'
 import { parseRouteTenancy, parseTenant, resolveTenant } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
+import { kPlace } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
 import { addHook, hooksOf, inheritHooks } from '../lib/tenancy/hooks.ts'
 import { createDirectory, createLabels, createLogId, createWho, describeSources } from '../lib/tenancy/index.ts'
 import { createScopes } from '../lib/tenancy/scopes.ts'
 import type { OptionProblem } from '../lib/errors.ts'
+import type { PlaceOf } from '../lib/routes/declare.ts'
 import type { RouteTenancyOptions, TenantContext, TenantOptions } from '../lib/options/index.ts'
 import type { OnTenant, RouteOverride, RouteTenancyConfig, TenancyConfig, Tenant, TenantHeaders } from '../lib/tenancy/types.ts'
 import type { Scope } from '../lib/tenancy/scopes.ts'
@@ -80,10 +82,6 @@ interface Known {
   readonly options: TenantOptions | false
   readonly source: 'options' | 'set'
 }
-
-/** Says which of several routes of the options it is that answers a request. Set by plugins/routes.ts */
-export const kPlace = Symbol('reverseproxy.place')
-export type PlaceOf = (request: FastifyRequest) => { readonly name: string, readonly tenancy: RouteTenancyConfig | undefined }
 
 /** Routes that say nothing of tenancy. */
 const PLAIN: RouteTenancyConfig = Object.freeze({ resolve: true, required: undefined, enabled: true, onTenant: [], headers: [] })
@@ -183,7 +181,11 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
     if (places === undefined) bare.set(instance, places = new Map())
     let place = places.get(record.route)
     if (place === undefined) places.set(record.route, place = { name: record.route, tenancy: PLAIN, instance })
-    return identify(request, record, place)
+    try {
+      return identify(request, record, place)?.catch((error: unknown) => { throw errorOf(error, request) })
+    } catch (error) {
+      throw errorOf(error, request)
+    }
   }
 
   fastify.addHook('onRoute', function identifyRequests (this: FastifyInstance, route: RouteOptions & { proxy?: unknown, composite?: unknown, tenancy?: boolean | RouteTenancyOptions }) {
@@ -234,7 +236,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   function refuse (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     if (error === NOT_HERE) reply.callNotFound()
-    else fail({ errorHandler: undefined }, request, reply, error instanceof Error ? error : new InvalidCallError({ cause: error }))
+    else fail({ errorHandler: undefined }, request, reply, errorOf(error, request))
   }
 
   // ---- tenants at run time
@@ -352,6 +354,14 @@ async function runHooks (hooks: { readonly onTenant: readonly OnTenant[], readon
     if (typeof made !== 'object') throw new InvalidCallError({ cause: new Error(`a headers hook of tenancy must return an object (got ${typeof made})`) })
     record.tenantHeaders = { ...record.tenantHeaders, ...made }
   }
+}
+
+/** What a function or hook of the user's threw may be anything; sent as it is, a text would be a 200. */
+function errorOf (thrown: unknown, { method, url }: FastifyRequest): Error {
+  if (thrown instanceof Error) return thrown
+  // a handler runs already: it is not Fastify that finds nothing
+  if (thrown === NOT_HERE) return Object.assign(new Error(`Route ${method}:${url} not found`), { statusCode: 404 })
+  return new InvalidCallError({ cause: thrown })
 }
 
 function refuseProblems (problems: readonly OptionProblem[]): void {

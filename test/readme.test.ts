@@ -368,6 +368,7 @@ const SECTIONS: Record<string, string[]> = {
   'A route': ['routes[]'],
   Conditions: ['routes[].headers.*', 'routes[].headers.*.not', 'routes[].query.*', 'routes[].query.*.not', 'routes[].host', 'routes[].host[]'],
   proxy: ['routes[].proxy'],
+  websocket: ['routes[].proxy.websocket'],
   rewrite: ['routes[].proxy.rewrite', 'routes[].proxy.rewrite[]'],
   composite: ['routes[].composite'],
   'Headers of a composite': ['routes[].composite.headers'],

@@ -2,7 +2,7 @@
  * Keeps Fastify's body parsers away from a request that is forwarded as it is. They are chosen by the instance a
  * route was declared on, which is the user's; a parsed and re-serialised body would have other bytes.
  */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 
 type Done = (error: null, payload: never) => void
 
@@ -26,4 +26,9 @@ export function hideBody (request: FastifyRequest, _reply: FastifyReply, payload
     'transfer-encoding': undefined
   } as unknown as FastifyRequest['headers']
   done(null, payload as never)
+}
+
+/** Fastify parses no body of a GET or HEAD. */
+export function mayHaveBody ({ method }: Pick<RouteOptions, 'method'>): boolean {
+  return [method].flat().some(name => name !== 'GET' && name !== 'HEAD')
 }

@@ -7,6 +7,10 @@ import type { GatewayConfig, RouteConfig } from '../types.ts'
 /** What a route without `methods` forwards: everything but CONNECT and TRACE (RFC 9110 section 9.3). */
 export const FORWARDED_METHODS: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
+/** Key in a route's `config` of what says which of several routes of the options it is that answers a request. */
+export const kPlace = Symbol('reverseproxy.place')
+export type PlaceOf = (request: FastifyRequest) => Pick<RouteConfig, 'name' | 'tenancy'>
+
 /** Answers a request of a route. */
 export type Run = (request: FastifyRequest, reply: FastifyReply) => void
 

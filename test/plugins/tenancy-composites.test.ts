@@ -110,7 +110,7 @@ t.test('in code a tenant has a transform, a condition or a path of its own', asy
             '/c/:id': {
               composite: {
                 parts: { two: { when: () => false }, one: { path: ((_parts: unknown, request: { params: { id: string } }) => `/own/${request.params.id}`) as never } },
-                transform: (parts: Record<string, { body: { url: string } } | undefined>) => ({ one: parts['one']?.body.url, two: parts['two']?.body.url ?? null })
+                transform: (parts: Record<string, { body?: { url: string } } | undefined>) => ({ one: parts['one']?.body?.url, two: parts['two']?.body?.url ?? null })
               }
             }
           }
@@ -204,14 +204,31 @@ t.test('a composite in code lets a tenant have a larger body than everybody', as
   const up = await echoUpstreams(t, 'users')
   const { url } = await startGateway(t, {
     backends: { users: up.users.url },
-    tenancy: { tenants: { acme: { routes: { '/c': { composite: { bodyLimit: '2mb' } } } } } }
+    tenancy: { tenants: { acme: { routes: { '/c': { composite: { bodyLimit: '100kb' } } } } } }
   }, app => {
     app.post('/c', { composite: { bodyLimit: '1kb', parts: { only: { backend: 'users', path: '/x', body: 'client', maxBytes: '8mb', required: true } }, maxBytes: '16mb' } }, app.reverseproxy.handler)
   })
   for (const type of ['application/octet-stream', 'application/json', 'text/plain']) {
     const post = async (size: number, tenant: string) => (await ask(`${url}/c`, { method: 'POST', body: JSON.stringify('x'.repeat(size - 2)), headers: { 'content-type': type, 'x-tenant-id': tenant } })).status
     t.same([await post(1024, 'globex'), await post(1025, 'globex')], [200, 413], `${type}: everybody`)
-    t.same([await post(1_500_000, 'acme'), await post(2 * 1024 * 1024 + 1, 'acme')], [200, 413], `${type}: the tenant`)
+    t.same([await post(100 * 1024, 'acme'), await post(100 * 1024 + 1, 'acme')], [200, 413], `${type}: the tenant`)
+  }
+})
+
+t.test('a tenant may have a part that passes the client\'s body on where the others have none', async t => {
+  const up = await echoUpstreams(t, 'users')
+  const composite = { parts: { one: { backend: 'users', path: '/one' } } }
+  const tenancy = { tenants: { acme: { routes: Object.fromEntries(['file', 'code'].map(name => [name, { composite: { parts: { two: { backend: 'users', path: '/two', method: 'POST', body: 'client' } } } }])) } } }
+  const { url } = await startGateway(t, { backends: { users: up.users.url }, tenancy, routes: [{ name: 'file', path: '/file', methods: 'POST', composite }] } as GatewayOptions, app => {
+    app.post('/code', { composite, config: { name: 'code' } }, app.reverseproxy.handler)
+  })
+  for (const path of ['/file', '/code']) {
+    for (const type of ['application/json', 'application/octet-stream', 'text/plain']) {
+      const post = (tenant: string) => ask(url + path, { method: 'POST', body: '{ "a":  1 }', headers: { 'content-type': type, 'x-tenant-id': tenant } })
+      const own = await post('acme')
+      t.match(own.value, { one: { url: '/one', body: '' }, two: { url: '/two', body: '{ "a":  1 }', headers: { 'content-type': type } } }, `${path} ${type}`)
+      t.match((await post('globex')).value, { one: { url: '/one', body: '' }, two: undefined }, `${path} ${type}, for others`)
+    }
   }
 })
 

@@ -500,7 +500,7 @@ t.test('requests of one connection are each their own tenant\'s, pipelined or no
 t.test('an upload that is refused gets its answer, without a reset, and leaves the gateway as it was', async t => {
   const pair = await pairOf(t, { tenants: { acme: { routes: { up: false } }, off: false }, required: true }, {
     configure: app => {
-      app.post('/up', { proxy: 'up', config: { name: 'up' } as never }, app.reverseproxy.handler)
+      app.post('/up', { proxy: 'up', config: { name: 'up' } }, app.reverseproxy.handler)
       app.get('/healthy', { proxy: 'up', tenancy: false }, app.reverseproxy.handler)
     }
   })

@@ -416,8 +416,9 @@ t.test('whatever happens, a tenant\'s backend is what it would be if it were mad
       const base = registry.resolve(name)
       if (base === undefined) return
       const isThere = base.targets.some(({ id }) => id === url(port))
-      if (change === 'add') { if (!isThere) registry.api.addTarget(name, url(port)) } else if (!isThere) return
-      else if (change === 'remove') await registry.api.removeTarget(name, url(port))
+      if (!isThere && change === 'add') registry.api.addTarget(name, url(port))
+      if (!isThere || change === 'add') return
+      if (change === 'remove') await registry.api.removeTarget(name, url(port))
       else if (change === 'drain') await registry.api.drain(name, url(port))
       else registry.api.updateTarget(name, url(port), change)
     }

@@ -25,7 +25,7 @@ function request ({ raw = [], headers, host = '', params = {}, query = {}, user 
     const name = raw[at]!.toLowerCase()
     joined[name] = Object.hasOwn(joined, name) ? `${joined[name]}, ${raw[at + 1]}` : raw[at + 1]!
   }
-  return { raw: { rawHeaders: raw }, headers: headers ?? joined, host, params, query, user } as unknown as FastifyRequest
+  return { raw: { rawHeaders: raw, headers: joined }, headers: headers ?? joined, host, params, query, user } as unknown as FastifyRequest
 }
 
 const header = (name = 'x-tenant-id'): TenantSource => ({ kind: 'header', name })
@@ -132,6 +132,12 @@ t.test('an empty label is refused', async t => {
 t.test('a doubled Host is refused', async t => {
   const who = whoOf([host()])
   refuses(t, () => who({ raw: ['Host', 'acme.example.com', 'hOST', 'acme.example.com'], host: 'acme.example.com' }), 'host {tenant}.example.com stands there more than once')
+})
+
+t.test('an authority of HTTP/2 and a Host that differ are refused', async t => {
+  const who = whoOf([host()])
+  refuses(t, () => who({ raw: [':authority', 'acme.example.com', 'host', 'evil.example.com'], host: 'evil.example.com' }), ':authority and Host differ')
+  t.equal(who({ raw: [':authority', 'acme.example.com', 'host', 'ACME.example.com:443'], host: 'acme.example.com' }), 'acme')
 })
 
 t.test('a source written in upper case is the same host', async t => {
@@ -243,6 +249,14 @@ t.test('a pattern holds for the whole id, without memory of the one before', asy
     for (let time = 0; time < 3; time++) t.equal(who({ query: { tenant: 'acme' } }), 'acme', `${pattern}`)
     for (const tenant of ['acme1', '1acme', 'acme\nacme', 'acme\n', '\nacme']) refuses(t, () => who({ query: { tenant } }), 'query tenant does not match the pattern', `${pattern} ${JSON.stringify(tenant)}`)
   }
+})
+
+t.test('whatever the pattern, an id is what a header can hold', async t => {
+  const who = whoOf([query()], { pattern: /.*/s })
+  for (const tenant of [' acme', 'acme ', '\tacme', 'acme\t', 'acme\r\nx-evil: 1', 'acme\0', 'acme\x7f', '💥', 'аcme']) {
+    refuses(t, () => who({ query: { tenant } }), 'query tenant is no text that a header can hold', JSON.stringify(tenant))
+  }
+  t.equal(who({ query: { tenant: 'ac me/é' } }), 'ac me/é')
 })
 
 t.test('no message repeats a value', async () => {
