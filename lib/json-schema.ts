@@ -15,6 +15,7 @@ export const SCHEMA_ID = 'urn:fastify-reverseproxy:config'
 /** As much of a rule of `options/rules.ts` as a pattern can say. */
 const PATTERNS: Partial<Record<CheckName, string>> = {
   targetUrl: '^(https?|unix)://',
+  httpProxyUrl: '^http://',
   routePath: '^/',
   prefix: '^/',
   template: '^/',

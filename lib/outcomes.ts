@@ -2,6 +2,7 @@
 import {
   AbortedError, BadResponseError, ConnectError, InvalidHeaderError, ResetError, TimeoutError
 } from './errors.ts'
+import { isCertificateAlert } from './connect/failure.ts'
 import type { Outcome } from './types.ts'
 
 /** The outcome of an answer, by its status. */
@@ -46,6 +47,7 @@ export function translateError (error: Error, sent: boolean): Error {
     if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return new InvalidHeaderError(cause)
     if (code === 'UND_ERR_ABORTED') return new AbortedError(cause)
     if (code.startsWith('HPE_') || LIES.has(code)) return new BadResponseError(cause)
+    if (sent && isCertificateAlert(code)) return new ConnectError(cause)
     if (RESETS.has(code)) return sent ? translateBreak(error, cause) : new ConnectError(cause)
   }
   return sent ? new ResetError(cause) : new ConnectError(cause)

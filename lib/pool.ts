@@ -1,7 +1,10 @@
-/** A target's connections: an undici pool made from the backend's options. */
-import { buildConnector, Pool } from 'undici'
+/** A target's connections: a pool made from the backend's options. */
+import { Pool } from 'undici'
 import type { Dispatcher } from 'undici'
+import { createConnector } from './connect/connector.ts'
+import { Http2Pool } from './http2/pool.ts'
 import { splitTargetUrl } from './options/target-url.ts'
+import type { Socket } from 'node:net'
 import type { TargetAddress } from './options/target-url.ts'
 import type { BackendConfig } from './types.ts'
 
@@ -15,41 +18,52 @@ export function addressOf (url: string): TargetAddress {
 /** Certificates are verified unless the options say otherwise; silence is measured per request, not per pool. */
 export function createPool (url: string, config: BackendConfig): Dispatcher {
   const { origin, socketPath } = addressOf(url)
-  const { pool, tls, timeout } = config
-  return new Pool(origin, {
+  const { pool, timeout, http2 } = config
+  const isTls = origin.startsWith('https:')
+  if (http2 !== 'h2c' && !(http2 && isTls)) return createPlainPool(origin, config, socketPath)
+  return new Http2Pool({
+    origin,
+    connect: createConnector(config, socketPath, true),
+    priorKnowledge: !isTls,
+    connections: pool.connections,
+    keepAliveTimeout: pool.keepAliveTimeout,
+    connectTimeout: timeout.connect,
+    maxHeaderSize: pool.maxHeaderSize,
+    plain: spare => createPlainPool(origin, config, socketPath, spare)
+  })
+}
+
+/** HTTP/1.1. `spare`: a connection that there is already. */
+function createPlainPool (origin: string, config: BackendConfig, socketPath: string | undefined, spare?: Socket): Dispatcher {
+  const { pool } = config
+  const connect = createConnector(config, socketPath, false)
+  let first = spare
+  return new OneNamePool(origin, {
     connections: pool.connections,
     pipelining: 1,
     keepAliveTimeout: pool.keepAliveTimeout,
     keepAliveMaxTimeout: pool.keepAliveMaxTimeout,
     maxHeaderSize: pool.maxHeaderSize,
-    allowH2: config.http2,
-    connect: strict(buildConnector({
-      timeout: timeout.connect,
-      allowH2: config.http2,
-      rejectUnauthorized: tls.rejectUnauthorized,
-      ...(tls.ca === undefined ? undefined : { ca: tls.ca as string | string[] }),
-      ...(tls.cert === undefined ? undefined : { cert: tls.cert }),
-      ...(tls.key === undefined ? undefined : { key: tls.key }),
-      ...(tls.servername === undefined ? undefined : { servername: tls.servername }),
-      ...(socketPath === undefined ? undefined : { socketPath })
-    }))
+    connect (options, callback) {
+      const socket = first
+      first = undefined
+      if (socket === undefined || socket.destroyed) connect(options, callback)
+      else callback(null, socket)
+    }
   })
 }
 
-/**
- * undici takes a reset for the end of an answer that is delimited by the connection's close; such an answer is
- * incomplete. It tells a reset by the error's code, so the error gets another one before undici sees it.
- */
-function strict (connect: buildConnector.connector): buildConnector.connector {
-  return (options, callback) => {
-    connect(options, (...result) => {
-      const [error, socket] = result
-      if (error === null) socket.prependListener('error', renameReset)
-      callback(...result)
-    })
-  }
-}
+/** undici would close a connection whenever the next request has another `Host`, to ask for that one's certificate. */
+class OneNamePool extends Pool {
+  readonly #servername: string | undefined
 
-function renameReset (error: Error & { code?: string }): void {
-  if (error.code === 'ECONNRESET') error.code = 'ERR_CONNECTION_RESET'
+  constructor (origin: string, options: Pool.Options) {
+    super(origin, options)
+    this.#servername = origin.startsWith('https:') ? new URL(origin).hostname : undefined
+  }
+
+  override dispatch (options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    if (this.#servername !== undefined) (options as { servername?: string }).servername = this.#servername
+    return super.dispatch(options, handler)
+  }
 }

@@ -16,6 +16,8 @@ interface Shared {
 export interface Pools {
   /** The pool of a target, made or joined when it is first needed. */
   open (target: Target, backend: Backend): Dispatcher
+  /** The same for connections that may become WebSockets: HTTP/2 has no upgrade (RFC 9113 section 8.6). */
+  openForUpgrade (target: Target, backend: Backend): Dispatcher
   /** The target needs it no more; the last one closes it, and waits until it is closed. */
   leave (target: Target): Promise<void>
   /** New requests of everyone on the target's pool get a new one; requests under way finish on the old. */
@@ -27,6 +29,8 @@ export interface Pools {
 export function createPools (): Pools {
   const byKey = new Map<string, Shared>()
   const ofTarget = new Map<Target, Shared>()
+  /** HTTP/2 pools that have one for HTTP/1.1 besides. */
+  const twins = new Map<Dispatcher, Dispatcher>()
   /** Tenants' views of a target that have connections of their own. */
   const viewsOf = new Map<Target, Set<Target>>()
 
@@ -41,6 +45,14 @@ export function createPools (): Pools {
     target.dispatcher = shared.dispatcher
     if (target.of !== undefined) viewsOf.set(target.of, (viewsOf.get(target.of) ?? new Set()).add(target))
     return shared.dispatcher
+  }
+
+  function openForUpgrade (target: Target, backend: Backend): Dispatcher {
+    const dispatcher = open(target, backend)
+    if (!backend.config.http2) return dispatcher
+    let twin = twins.get(dispatcher)
+    if (twin === undefined) twins.set(dispatcher, twin = createPool(target.id, { ...backend.config, http2: false }))
+    return twin
   }
 
   async function leave (target: Target): Promise<void> {
@@ -74,14 +86,21 @@ export function createPools (): Pools {
   }
 
   async function close (ms: number): Promise<void> {
-    const dispatchers = [...byKey.values()].map(({ dispatcher }) => dispatcher)
+    const dispatchers = [...byKey.values()].flatMap(({ dispatcher }) => [dispatcher, ...twins.has(dispatcher) ? [twins.get(dispatcher)!] : []])
     let timer: NodeJS.Timeout | undefined
     await Promise.race([Promise.all(dispatchers.map(closed)), new Promise(resolve => { timer = setTimeout(resolve, ms) })])
     clearTimeout(timer)
     await Promise.all(dispatchers.map(dispatcher => dispatcher.destroy().catch(() => {})))
   }
 
-  return { open, leave, replace, close }
+  /** A pool that was destroyed meanwhile is closed as well. */
+  async function closed (dispatcher: Dispatcher): Promise<void> {
+    const twin = twins.get(dispatcher)
+    twins.delete(dispatcher)
+    await Promise.all([dispatcher, twin].map(one => one?.close().catch(() => {})))
+  }
+
+  return { open, openForUpgrade, leave, replace, close }
 }
 
 /** What must be the same for two targets to share connections. */
@@ -91,11 +110,6 @@ function keyOf (target: Target, backend: Backend): string {
 }
 
 /** The options that live in a pool. */
-export function connectionOptions ({ pool, tls, http2, timeout }: BackendConfig): unknown {
-  return [pool, tls, http2, timeout.connect]
-}
-
-/** A pool that was destroyed meanwhile is closed as well. */
-function closed (dispatcher: Dispatcher): Promise<void> {
-  return dispatcher.close().catch(() => {})
+export function connectionOptions ({ pool, tls, http2, httpProxy, timeout }: BackendConfig): unknown {
+  return [pool, tls, http2, timeout.connect, httpProxy]
 }

@@ -153,7 +153,17 @@ export interface TlsConfig {
   readonly cert?: string
   readonly key?: string
   readonly servername?: string
+  /** undefined: Node's own, TLS 1.2. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
   readonly rejectUnauthorized: boolean
+}
+
+/** A proxy that connects to targets (CONNECT). */
+export interface HttpProxyConfig {
+  /** `http://host:port` */
+  readonly url: string
+  readonly username?: string
+  readonly password?: string
 }
 
 export interface PoolConfig {
@@ -183,7 +193,9 @@ export interface BackendConfig {
   readonly balancer: BalancerConfig
   readonly pool: PoolConfig
   readonly tls: TlsConfig
-  readonly http2: boolean
+  /** `true`: with targets that agree to it (ALPN); `h2c`: with http and unix targets as well, which must speak it. */
+  readonly http2: boolean | 'h2c'
+  readonly httpProxy?: HttpProxyConfig
   /** `upstream`: the target's host; `preserve`: the client's; anything else is sent as it is. */
   readonly host: string
   /** Only what the backend or the global options say; the rest comes from the defaults. */
@@ -411,7 +423,8 @@ export type BodyPlan =
   /** `verbatim`: the client's own bytes, so that what its headers say of them holds. */
   | { readonly kind: 'value', readonly value: Buffer, readonly contentType: string | undefined, readonly verbatim?: true }
   | { readonly kind: 'sized', readonly length: number }
-  | { readonly kind: 'chunked' }
+  /** `decoded`: a hook has undone its Content-Encoding. */
+  | { readonly kind: 'chunked', readonly decoded?: true }
 
 /** Headers on their way out: name, value, name, value … as undici takes them. */
 export type RawHeaders = string[]

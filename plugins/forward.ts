@@ -12,15 +12,32 @@ import replyFrom from '@fastify/reply-from'
 import type { FastifyReplyFromHooks } from '@fastify/reply-from'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import type { Server } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { createConnectFailures } from '../lib/connect/failure.ts'
 import { AbortedError, TimeoutError } from '../lib/errors.ts'
 import { watch } from '../lib/forward/connection.ts'
 import { Exchange } from '../lib/forward/exchange.ts'
 import { answerContinueLazily } from '../lib/forward/expect.ts'
-import { asReadable, openBody, RequestBody, worthWaiting } from '../lib/forward/request-body.ts'
+import { openBody, worthWaiting } from '../lib/forward/request-body.ts'
 import { dispatchUpgrade } from '../lib/forward/upgrade.ts'
 import { joinPath } from '../lib/rewrite/index.ts'
 import type { Pools } from '../lib/pools.ts'
 import type { Answer, Attempt, Call, RawHeaders, Target } from '../lib/types.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** Event streams whose readers come back when they end. Owner: plugins/forward.ts */
+    eventStreams: EventStreams
+  }
+}
+
+export interface EventStreams {
+  /** Open now. */
+  readonly size: number
+  /** From now on each ends with the event that is under way. */
+  end (): void
+}
 
 const kExchange = Symbol('reverseproxy.exchange')
 
@@ -46,10 +63,43 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onOutcome: tell, onDone: settle, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
+  const tools = { deadlines, now: () => clock.now(), onOutcome: tell, onDone: settle, onEvents: follow, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
 
-  function tell ({ attempt, call, target }: Exchange): void {
+  const streams = new Set<Exchange>()
+  let ending = false
+
+  function follow (exchange: Exchange): void {
+    streams.add(exchange)
+    if (ending || exchange.target.state === 'draining') exchange.endEvents()
+  }
+
+  reverseproxy.eventStreams = {
+    get size () { return streams.size },
+    end () {
+      ending = true
+      for (const exchange of [...streams]) exchange.endEvents()
+    }
+  }
+
+  // a target that goes is not kept by streams that would never end
+  reverseproxy.registry.watch(() => {
+    for (const exchange of [...streams]) if (exchange.target.state === 'draining') exchange.endEvents()
+  })
+
+  const failures = createConnectFailures(clock, line => {
+    fastify.log.warn(line, `a target could not be reached: ${line.reason}`)
+  })
+
+  function tell ({ attempt, call, failure, target }: Exchange): void {
+    if (attempt.outcome === 'connect-error' && failure !== undefined) failures.tell(call.backend.name, target.id, failure)
     for (const observer of observers) observer(attempt, call, target)
+  }
+
+  function settle (exchange: Exchange): void {
+    streams.delete(exchange)
+    exchange.call.owner?.ended(exchange)
+    exchange.call.slot?.free()
+    release(exchange.target)
   }
 
   const hooks: FastifyReplyFromHooks = {
@@ -137,8 +187,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
 function dispatch (exchange: Exchange, pools: Pools, deadlineHeader: string | undefined): void {
   const { call, target } = exchange
   const { request, timeouts } = call
-  const opened = openBody(call.body, request, call.settings.bodyLimit)
-  const body = call.backend.config.http2 && opened instanceof RequestBody ? asReadable(opened) : opened
+  const body = openBody(call.body, request, call.settings.bodyLimit)
   const sized = call.body.kind === 'sized' && body !== null && !Buffer.isBuffer(body)
   const headers = headersOf(exchange, deadlineHeader)
   pools.open(target, call.backend).dispatch({
@@ -146,6 +195,7 @@ function dispatch (exchange: Exchange, pools: Pools, deadlineHeader: string | un
     method: call.method as 'GET',
     // undici writes the length of a Buffer by itself
     headers: sized ? [...headers, 'content-length', String((call.body as { length: number }).length)] : headers,
+    // undici and our own client take the stand-in for a stream
     body: body as Buffer | null,
     // undici's own timers are a second coarse; they serve where only undici knows when the request is through
     headersTimeout: exchange.streams ? timeouts.headers : 0,
@@ -166,12 +216,6 @@ function withHeader (headers: RawHeaders, name: string, value: string): RawHeade
   return others
 }
 
-function settle (exchange: Exchange): void {
-  exchange.call.owner?.ended(exchange)
-  exchange.call.slot?.free()
-  release(exchange.target)
-}
-
 function release (target: Target): void {
   target.inflight--
   if (target.inflight === 0 && target.onIdle !== undefined) {
@@ -188,7 +232,12 @@ function prepareServer (fastify: FastifyInstance): void {
   server.maxHeadersCount = 0
   answerContinueLazily(server)
   if (server.listenerCount('connect') === 0) {
-    server.on('connect', (_request, socket) => {
+    server.on('connect', (_request, socket: Duplex | Http2ServerResponse) => {
+      // RFC 8441 asks for WebSockets that way; HTTP/2 servers give an answer in place of a socket
+      if ('stream' in socket) {
+        socket.writeHead(501).end()
+        return
+      }
       socket.end('HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
     })
   }

@@ -28,6 +28,7 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
       if (call.record.tenantHeaders !== undefined) applyEdits(call, call.record.tenantHeaders)
       if (call.edits !== undefined) applyEdits(call, call.edits)
       if (call.body.kind === 'value' && call.body.verbatim === undefined) describeValue(call)
+      else if (call.body.kind === 'chunked' && call.body.decoded === true) bagOfList(call.headers).delete('content-encoding')
     } catch (error) {
       return Promise.reject(error)
     }

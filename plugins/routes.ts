@@ -6,9 +6,9 @@
  * (route, backend) and the reply.
  */
 import fp from 'fastify-plugin'
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { OptionsError, problemsOf } from '../lib/errors.ts'
-import { hideBody, mayHaveBody } from '../lib/forward/hide-body.ts'
+import { AS_IT_CAME, hideBodies, hideBody, mayHaveBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
 import { overrideProxy, parseProxy } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
@@ -163,7 +163,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     return proxy
   }
 
-  fastify.addHook('onRoute', function planRoute (route: RouteOptions & { proxy?: string | ProxyOptions }) {
+  fastify.addHook('onRoute', function planRoute (this: FastifyInstance, route: RouteOptions & { proxy?: string | ProxyOptions }) {
     const ours = route.handler === (reverseproxy.handler as unknown)
     if (route.proxy === undefined && !ours) return
     const proxy = configOf(route.proxy, route.url)
@@ -176,8 +176,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     // the automatic HEAD route repeats its GET
     if (!named.some(({ route, backend }) => route === plan.name && backend === proxy.backend)) named.push({ route: plan.name, backend: proxy.backend })
     route.handler = (request, reply) => { run(request, reply, plan, undefined) }
-    // copied, not extended: the user's array may serve other routes too
-    if (mayHaveBody(route)) route.preParsing = [route.preParsing ?? [], hideBody].flat() as NonNullable<RouteOptions['preParsing']>
+    if (mayHaveBody(route)) hideBodies(route, this)
   })
 
   /** Copied, not extended, as all hooks are. */
@@ -197,6 +196,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
         else declared.run(request, reply)
       },
       preParsing: hideBody,
+      ...AS_IT_CAME,
       config: { [kPlace]: (request: FastifyRequest) => declaredOf(request)?.route ?? DEFAULT_PLACE } as NonNullable<RouteOptions['config']>
     }),
     compile (route) {

@@ -3,7 +3,7 @@
  *
  * First the gateway says that it is on its way down, and still takes requests for `shutdown.delay`: load balancers have
  * time to notice, and connections end with their answers (`Connection: close`). Then no new connections; what runs may
- * finish within `shutdown.timeout`; what is left then is cut.
+ * finish within `shutdown.timeout`; what is left then is cut. Event streams whose readers come back end with their next event.
  *
  * Connections fall idle with their last answer, and are closed then. Two things Node would do are kept from it: a connection
  * that never carried a request would stay open, and one whose answer a slow reader has yet to take in full would be closed.
@@ -75,6 +75,8 @@ const shutdown: FastifyPluginAsync = async function shutdown (fastify) {
     ending = true
     // GOAWAY: streams under way finish, new ones do not begin
     for (const session of sessions) session.close()
+    // they would never finish; their readers come back, and find another copy of the gateway
+    reverseproxy.eventStreams.end()
     closeWhenIdle(fastify.server as AnyServer, connections)
     const end = clock.setTimeout(() => {
       fastify.log.warn(`requests were still running ${timeout} ms after the gateway began to close: they are cut`)
@@ -109,4 +111,4 @@ function closeWhenIdle (server: AnyServer, connections: ReadonlyMap<Socket, numb
   }
 }
 
-export default fp(shutdown, { name: 'reverseproxy-shutdown', fastify: '5.x', dependencies: ['reverseproxy-core'] })
+export default fp(shutdown, { name: 'reverseproxy-shutdown', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-forward'] })

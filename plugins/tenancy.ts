@@ -115,6 +115,8 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
     now: () => reverseproxy.clock.now()
   })
   const directory = config.tenancy.load === undefined ? undefined : createTenantDirectory(config.tenancy)
+  /** Requests that were not let in. */
+  const refusals = new WeakMap<RequestRecord, Error>()
   let ready = false
 
   // ---- who is it
@@ -176,16 +178,26 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   reverseproxy.identify = function identifyLate (request, record) {
     if (record.identified) return undefined
+    // an error handler that forwards must not be a way around a refusal
+    const refusal = refusals.get(record)
+    if (refusal !== undefined) throw refusal
     const instance = request.server
     let places = bare.get(instance)
     if (places === undefined) bare.set(instance, places = new Map())
     let place = places.get(record.route)
     if (place === undefined) places.set(record.route, place = { name: record.route, tenancy: PLAIN, instance })
     try {
-      return identify(request, record, place)?.catch((error: unknown) => { throw errorOf(error, request) })
+      return identify(request, record, place)?.catch((error: unknown) => { throw remember(error, request, record) })
     } catch (error) {
-      throw errorOf(error, request)
+      throw remember(error, request, record)
     }
+  }
+
+  function remember (thrown: unknown, request: FastifyRequest, record: RequestRecord): Error {
+    const error = errorOf(thrown, request)
+    record.identified = false
+    refusals.set(record, error)
+    return error
   }
 
   fastify.addHook('onRoute', function identifyRequests (this: FastifyInstance, route: RouteOptions & { proxy?: unknown, composite?: unknown, tenancy?: boolean | RouteTenancyOptions }) {
@@ -235,8 +247,9 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   }
 
   function refuse (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const refusal = remember(error, request, request.reverseproxy!)
     if (error === NOT_HERE) reply.callNotFound()
-    else fail({ errorHandler: undefined }, request, reply, errorOf(error, request))
+    else fail({ errorHandler: undefined }, request, reply, refusal)
   }
 
   // ---- tenants at run time
@@ -351,9 +364,17 @@ async function runHooks (hooks: { readonly onTenant: readonly OnTenant[], readon
   for (const headers of hooks.headers) {
     const made = await headers(tenant, request)
     if (made === undefined || made === null) continue
-    if (typeof made !== 'object') throw new InvalidCallError({ cause: new Error(`a headers hook of tenancy must return an object (got ${typeof made})`) })
-    record.tenantHeaders = { ...record.tenantHeaders, ...made }
+    // a list, a Map or a Headers would be taken for an object without headers
+    if (typeof made !== 'object' || Symbol.iterator in made) throw new InvalidCallError({ cause: new Error(`a headers hook of tenancy must return an object of names and texts (got ${Object.prototype.toString.call(made)})`) })
+    record.tenantHeaders = over(record.tenantHeaders, made)
   }
+}
+
+/** Lower case, so that a later hook's word goes before an earlier one's however each writes the name. */
+function over (before: RequestRecord['tenantHeaders'], made: NonNullable<RequestRecord['tenantHeaders']>): NonNullable<RequestRecord['tenantHeaders']> {
+  const headers = Object.assign(Object.create(null) as Record<string, string | undefined>, before)
+  for (const [name, value] of Object.entries(made)) headers[name.toLowerCase()] = value
+  return headers
 }
 
 /** What a function or hook of the user's threw may be anything; sent as it is, a text would be a 200. */

@@ -12,8 +12,11 @@ import { sayClose } from '../lib/routes/deliver.ts'
 import { acceptOf } from '../lib/websocket/handshake.ts'
 import { clientSocketOf } from '../lib/websocket/client-socket.ts'
 import { listenForUpgrades } from '../lib/websocket/listener.ts'
+import { isCloseCode } from '../lib/websocket/frames.ts'
+import { Relay } from '../lib/websocket/relay.ts'
 import { Tunnel } from '../lib/websocket/tunnel.ts'
-import type { Bridge } from '../lib/websocket/tunnel.ts'
+import type { Pair } from '../lib/websocket/pair.ts'
+import type { WebSocketEnd } from '../lib/websocket/types.ts'
 import type { Answer, Call, Target } from '../lib/types.ts'
 
 declare module './core.ts' {
@@ -32,12 +35,14 @@ export interface WebSockets {
   open (call: Call, answer: Answer, fail: (error: Error) => void): void
 }
 
+const NORMAL = 1000
 const GOING_AWAY = 1001
+const INTERNAL_ERROR = 1011
 
 const websocket: FastifyPluginAsync = async function websocket (fastify) {
   const { reverseproxy } = fastify
   const { clock, config: { shutdown }, deadlines, registry } = reverseproxy
-  const bridges = new Map<Bridge, Target>()
+  const pairs = new Map<Pair, Target>()
   let used = false
   let ending = false
 
@@ -96,21 +101,38 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
     connection.take()
     // what Node's server has set for requests does not hold any more; a peer that has vanished is noticed
     socket.setTimeout(0).setNoDelay(true).setKeepAlive(true, 60_000)
-    const tunnel = new Tunnel({
+    const { config: { onOpen, onMessage, onClose, idleTimeout, maxPayload } } = upgrade!
+    const options = {
       client: socket,
       backend: connection.socket,
       early,
       deadlines,
       now: clock.now,
-      idleTimeout: upgrade!.config.idleTimeout,
-      maxPayload: upgrade!.config.maxPayload,
+      idleTimeout,
+      maxPayload,
       closeTime: shutdown.timeout,
       onBackendGone: connection.release,
-      onEnd () { bridges.delete(tunnel) }
-    })
-    bridges.set(tunnel, answer.target!)
-    tunnel.start()
-    if (ending || answer.target!.state === 'draining') tunnel.close(GOING_AWAY, '')
+      onEnd (end: WebSocketEnd) {
+        pairs.delete(pair)
+        if (onClose !== undefined) settle(() => onClose(end, request), logged)
+      }
+    }
+    const pair = onMessage === undefined
+      ? new Tunnel(options)
+      : new Relay({ ...options, onMessage: (data, from) => onMessage({ data, from }, request), onError: logged })
+    const target = answer.target!
+    pairs.set(pair, target)
+    if (onOpen !== undefined) settle(() => onOpen({ target: target.id, protocol: protocolOf(answer), close: closer(pair) }, request), failed)
+    pair.start()
+    if (ending || target.state === 'draining') pair.close(GOING_AWAY, '')
+
+    function logged (error: unknown): void {
+      request.log.error({ err: error }, 'a hook of a WebSocket failed')
+    }
+    function failed (error: unknown): void {
+      logged(error)
+      pair.close(INTERNAL_ERROR, '')
+    }
   }
 
   if (fastify.hasPlugin('@fastify/websocket')) {
@@ -119,7 +141,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
   }
 
   reverseproxy.websockets = {
-    get size () { return bridges.size },
+    get size () { return pairs.size },
     hook () {
       used = true
       return prepare
@@ -129,7 +151,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
 
   // a target that goes takes its connections with it, politely
   registry.watch(() => {
-    for (const [bridge, target] of bridges) if (target.state === 'draining') bridge.close(GOING_AWAY, '')
+    for (const [pair, target] of pairs) if (target.state === 'draining') pair.close(GOING_AWAY, '')
   })
   fastify.addHook('onReady', function listen (ready) {
     if (used) listenForUpgrades(fastify.server as Server, { route: fastify.routing, clock })
@@ -137,7 +159,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
   })
   fastify.addHook('preClose', function sayGoodbye (closed) {
     ending = true
-    for (const bridge of bridges.keys()) bridge.close(GOING_AWAY, '')
+    for (const pair of pairs.keys()) pair.close(GOING_AWAY, '')
     closed()
   })
 }
@@ -151,6 +173,24 @@ function writeHead ({ reply, request, settings, upgrade }: Call, { headers }: An
     if (headers[name] === undefined) reply.removeHeader(name)
     else reply.header(name, headers[name])
   }
+}
+
+function protocolOf ({ headers }: Answer): string | undefined {
+  return headers['sec-websocket-protocol'] as string | undefined
+}
+
+/** `close` of a connection, as a hook has it. */
+function closer (pair: Pair): (code?: number, reason?: string) => void {
+  return (code = NORMAL, reason = '') => {
+    if (!isCloseCode(code)) throw new RangeError(`a close code must be 1000 to 1014 (not 1004, 1005, 1006) or 3000 to 4999 (got ${code})`)
+    if (Buffer.byteLength(reason) > 123) throw new RangeError('the reason of a close must have at most 123 bytes')
+    pair.close(code, reason)
+  }
+}
+
+/** Calls a hook, which may throw or give a promise that rejects. */
+function settle (hook: () => void | Promise<void>, failed: (error: unknown) => void): void {
+  new Promise<void>(resolve => { resolve(hook()) }).catch(failed)
 }
 
 /**

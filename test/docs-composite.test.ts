@@ -3,18 +3,17 @@
  * the text blocks behind them show is asked for and compared, calls to backends included.
  */
 import t, { type Test } from 'tap'
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { readFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import { join, relative } from 'node:path'
-import { promisify } from 'node:util'
+import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { parseConfigText } from '../lib/config-file.ts'
 import * as errors from '../lib/errors.ts'
 import { compositeSchema } from '../lib/options/schema/composite.ts'
 import { startGateway } from './helper.ts'
+import { label, runPrograms, startPorts } from './helper-docs.ts'
+import type { WithPorts } from './helper-docs.ts'
 import { codeIn, readMarkdown, ROOT } from './helper-readme.ts'
 import type { CodeBlock } from './helper-readme.ts'
 
@@ -28,8 +27,6 @@ const app = Fastify({ ...serverOptions, logger: { level: 'silent' } })
 await app.register(reverseproxy, { backends: { users: 'http://127.0.0.1:4001', orders: 'http://127.0.0.1:4002', reviews: 'http://127.0.0.1:4003', ads: 'http://127.0.0.1:4004' } })
 `
 const BACKENDS = 'backends: { users: http://127.0.0.1:4001, orders: http://127.0.0.1:4002, reviews: http://127.0.0.1:4003, ads: http://127.0.0.1:4004 }\n'
-
-const label = ({ language, heading, line }: CodeBlock) => `line ${line}, ${language} under "${heading}"`
 
 // ---- text blocks: what is asked, and what comes
 
@@ -75,7 +72,7 @@ const [world] = document.blocks.filter(({ language }) => language === 'text')
 const scripts: Scripted[] = []
 /** What the backends were asked: `users GET /users/7`. */
 let calls: string[] = []
-const ports = new Map<string, number>()
+let withPorts: WithPorts
 
 function readWorld (): void {
   for (const line of world!.text.split('\n').filter(line => line !== '')) {
@@ -91,24 +88,16 @@ function readWorld (): void {
 
 t.before(async () => {
   readWorld()
-  for (const [index, backend] of NAMES.entries()) {
-    const server = createServer(async (request, response) => {
-      let body = ''
-      for await (const chunk of request.setEncoding('utf8')) body += chunk as string
-      calls.push(`${backend} ${request.method} ${request.url}${body === '' ? '' : ` ${body}`}`)
-      const script = scripts.find(one => one.backend === backend && one.method === request.method && one.target.test(request.url!))
-      if (script === undefined) response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"nothing here"}')
-      else if (script.status !== 0) response.writeHead(script.status, { 'content-type': script.body.startsWith('<') ? 'text/html' : 'application/json', ...script.headers }).end(script.body)
-    })
-    await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
-    ports.set(String(4001 + index), (server.address() as AddressInfo).port)
-    t.teardown(() => { server.closeAllConnections(); server.close() })
-  }
+  withPorts = await startPorts(t, NAMES.map((_, index) => 4001 + index), number => async (request, response) => {
+    const backend = NAMES[number - 4001]!
+    let body = ''
+    for await (const chunk of request.setEncoding('utf8')) body += chunk as string
+    calls.push(`${backend} ${request.method} ${request.url}${body === '' ? '' : ` ${body}`}`)
+    const script = scripts.find(one => one.backend === backend && one.method === request.method && one.target.test(request.url!))
+    if (script === undefined) response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"nothing here"}')
+    else if (script.status !== 0) response.writeHead(script.status, { 'content-type': script.body.startsWith('<') ? 'text/html' : 'application/json', ...script.headers }).end(script.body)
+  })
 })
-
-function withPorts (text: string): string {
-  return text.replace(/127\.0\.0\.1:(400\d)/g, (_, number: string) => `127.0.0.1:${ports.get(number)}`)
-}
 
 async function checkExchanges (t: Test, app: FastifyInstance, text: string): Promise<void> {
   if (app.server.address() === null) await app.listen({ port: 0, host: '127.0.0.1' })
@@ -152,27 +141,14 @@ t.test('every yaml block is a configuration, and answers what is shown', async (
 // ---- ts
 
 t.test('every ts block runs, has the right types, and answers what is shown', async (t) => {
-  const folder = t.testdir({ 'package.json': '{ "type": "module" }' })
-  const index = relative(folder, join(ROOT, 'index.ts'))
-  for (const block of document.blocks.filter(({ language }) => language === 'ts')) {
-    const file = join(folder, `line-${block.line}.ts`)
-    const own = block.text.includes('import reverseproxy, ')
-    const imports = own ? [] : block.text.split('\n').filter(line => line.startsWith('import '))
-    const rest = own ? block.text : block.text.split('\n').filter(line => !line.startsWith('import ')).join('\n')
-    const source = `${imports.join('\n')}\n${own ? '' : AROUND}${rest}export { app, ${own ? 'reverseproxy' : 'defineComposite'} }\n`
-    await writeFile(file, withPorts(source).replaceAll("'fastify-reverseproxy'", `'${index}'`))
-    await t.test(label(block), async (t) => {
-      const { app } = await import(file) as { app: FastifyInstance }
-      t.teardown(() => { app.server.closeAllConnections(); return app.close() })
-      await checkExchanges(t, app, shownAfter(block))
-    })
+  await runPrograms(t, { blocks: document.blocks.filter(({ language }) => language === 'ts'), withPorts, sourceOf, check: (t, app, block) => checkExchanges(t, app, shownAfter(block)) })
+
+  function sourceOf ({ text }: CodeBlock): string {
+    const own = text.includes('import reverseproxy, ')
+    const imports = own ? [] : text.split('\n').filter(line => line.startsWith('import '))
+    const rest = own ? text : text.split('\n').filter(line => !line.startsWith('import ')).join('\n')
+    return `${imports.join('\n')}\n${own ? '' : AROUND}${rest}export { app, ${own ? 'reverseproxy' : 'defineComposite'} }\n`
   }
-  await t.test('the types', { timeout: 120_000 }, async (t) => {
-    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), include: ['*.ts'] }))
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', folder], { cwd: folder }).catch(error => error as { stdout: string })
-    t.equal(stdout, '')
-  })
 })
 
 // ---- the rest

@@ -349,6 +349,7 @@ const SECTIONS: Record<string, string[]> = {
   balancer: ['balancer', 'backends.*.balancer'],
   pool: ['pool', 'backends.*.pool'],
   tls: ['tls', 'backends.*.tls'],
+  httpProxy: ['backends.*.httpProxy'],
   timeout: ['timeout', 'backends.*.timeout', 'routes[].proxy.timeout', 'routes[].composite.parts.*.timeout'],
   redirects: ['redirects', 'backends.*.redirects', 'routes[].proxy.redirects', 'routes[].composite.redirects', 'routes[].composite.parts.*.redirects'],
   circuitBreaker: RESILIENT.map(base => under(base, 'circuitBreaker')),
@@ -375,8 +376,20 @@ const SECTIONS: Record<string, string[]> = {
   'A part': ['routes[].composite.parts.*'],
   when: ['routes[].composite.parts.*.when', 'routes[].composite.parts.*.when[]'],
   forEach: ['routes[].composite.parts.*.forEach'],
+  tenancy: ['tenancy'],
+  sources: ['tenancy.sources', 'tenancy.sources[]'],
+  'A tenant': ['tenancy.tenants.*'],
+  'Routes of a tenant': ['tenancy.tenants.*.routes.*'],
+  'Tenancy of a route': ['routes[].tenancy'],
   'File only': [''],
   server: ['server']
+}
+
+// What a tenant says of backends, routes and everything that the gateway says for all backends is in the same tables.
+for (const [heading, bases] of Object.entries(SECTIONS)) {
+  if (['The gateway', 'A route', 'File only', 'server'].includes(heading)) continue
+  bases.push(...bases.filter(base => base !== '' && !base.startsWith('tenancy') && !base.startsWith('routes[].tenancy'))
+    .map(base => `tenancy.tenants.*.${base.replace('routes[]', 'routes.*')}`))
 }
 
 const documented = reference.tables.flatMap(({ heading, rows }) =>

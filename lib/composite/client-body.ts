@@ -8,6 +8,7 @@ import { Transform } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { BodyTooLargeError } from '../errors.ts'
 import { hideBody } from '../forward/hide-body.ts'
+import { payloadOf } from '../forward/payload.ts'
 import { planBody } from '../forward/request-body.ts'
 
 const kKept = Symbol('reverseproxy.keptBody')
@@ -59,7 +60,8 @@ export function readClientBody (request: FastifyRequest, limit: number): Buffer 
   return plan.kind === 'value' ? plan.value : readAll(request, limit)
 }
 
-function readAll ({ raw }: FastifyRequest, limit: number): Promise<Buffer> {
+function readAll (request: FastifyRequest, limit: number): Promise<Buffer> {
+  const raw = payloadOf(request)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -72,5 +74,6 @@ function readAll ({ raw }: FastifyRequest, limit: number): Promise<Buffer> {
     raw.on('error', reject)
     // a client that goes away ends everything else of this request as well
     raw.on('close', () => reject(new Error('the client has gone')))
+    raw.resume()
   })
 }

@@ -17,6 +17,7 @@ import { isEmpty } from '../is-empty.ts'
 import { answerProblem } from '../websocket/handshake.ts'
 import { AnswerBody } from './answer-body.ts'
 import { isGone, unwatch } from './connection.ts'
+import { comesBack, EventEdge, isEventStream } from './event-stream.ts'
 import { passEarlyHints, passTrailers } from './side-messages.ts'
 import type { Watcher } from './connection.ts'
 import type { Deadlines, Expirable } from '../deadlines.ts'
@@ -34,6 +35,8 @@ export interface ExchangeTools {
   onOutcome (exchange: Exchange): void
   /** Called once, when nothing of the exchange is left: the target's slot is free again. */
   onDone (exchange: Exchange): void
+  /** Called once, when the answer turns out to be events for a client that comes back when they end (see `endEvents`). */
+  onEvents (exchange: Exchange): void
   /** The parser of a connection can no longer be trusted; undici does not say which one it was. */
   onPoisoned (exchange: Exchange): void
 }
@@ -71,6 +74,8 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   #stream: AnswerBody | undefined = undefined
   #replaced: Answer['body'] | undefined = undefined
   #collector: Collector | undefined = undefined
+  #edge: EventEdge | undefined = undefined
+  #ending = false
 
   constructor (
     readonly call: Call,
@@ -89,6 +94,11 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     const longest = connect > 0 && headers > 0 ? connect + headers : Infinity
     const limit = Math.min(longest, coarse(this.remaining), patience > 0 ? patience : Infinity)
     if (limit !== Infinity) this.tools.deadlines.arm(this, limit)
+  }
+
+  /** Why it failed, as the suite's error. */
+  get failure (): Error | undefined {
+    return this.#failure
   }
 
   // ---- undici's side
@@ -122,6 +132,10 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     if (this.call.owner === undefined && isEventStream(headers['content-type'])) this.remaining = Infinity
     this.#arm(this.call.timeouts.idle)
     this.onAnswer?.(null, { statusCode: status, headers: {}, body: this })
+    if (comesBack(this.call, this)) {
+      this.#edge = new EventEdge()
+      this.tools.onEvents(this)
+    }
   }
 
   /** The backend has switched protocols: what comes now is no HTTP. */
@@ -146,6 +160,19 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#edge !== undefined && !this.#discarding) {
+      const rest = this.#ending ? this.#edge.restIn(chunk) : undefined
+      this.#edge.pass(chunk)
+      if (rest !== undefined) {
+        this.#data(controller, chunk.subarray(0, rest))
+        this.#endHere()
+        return
+      }
+    }
+    this.#data(controller, chunk)
+  }
+
+  #data (controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#discarding) {
       this.#buffered += chunk.length
       if (this.#buffered > HIGH_WATER) controller.abort(new AbortedError())
@@ -202,13 +229,28 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     this.#fail(reason)
   }
 
+  /** Ends a stream of events after the one that is under way, as if the backend had: its reader asks again, elsewhere. */
+  endEvents (): void {
+    this.#ending = true
+    if (this.#edge?.between === true) this.#endHere()
+  }
+
+  #endHere (): void {
+    if (this.#phase === 'done' || this.#discarding) return
+    this.#ended = true
+    if (this.#stream !== undefined) this.#endStream(this.#stream)
+    // the outcome was told with the headers; what is left is to let the backend go
+    this.#discarding = true
+    this.cancel(new AbortedError())
+  }
+
   // ---- the reader's side
 
   /** The whole body if it is here, a stream if it is not, null if there is none. Take it once. */
   get body (): Answer['body'] {
     if (this.#replaced !== undefined) return this.#replaced
     // trailers need the chunked framing of a stream
-    if (this.#ended && this.#stream === undefined && this.#failure === undefined && this.trailers === undefined) {
+    if (this.#ended && this.#stream === undefined && (this.#failure === undefined || this.#ending) && this.trailers === undefined) {
       return this.#chunks.length === 1 ? this.#chunks[0] ?? null : this.#chunks.length === 0 ? null : Buffer.concat(this.#chunks)
     }
     return this.stream()
@@ -342,7 +384,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     // without effect once the answer's headers have settled the promise
     this.reject(error)
     this.#settle(error)
-    if (this.#stream !== undefined) breakSoon(this.#stream, error, this.call)
+    if (this.#stream !== undefined && !this.#ended) breakSoon(this.#stream, error, this.call)
   }
 
   #finish (): void {
@@ -378,8 +420,4 @@ function breakSoon (stream: AnswerBody, error: Error, { request, reply }: Call):
     if (request.raw.httpVersion === '1.0') request.raw.socket.resetAndDestroy()
     stream.destroy(error)
   })
-}
-
-function isEventStream (type: string | string[] | undefined): boolean {
-  return typeof type === 'string' && type.startsWith('text/event-stream')
 }

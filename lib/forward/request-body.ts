@@ -5,10 +5,11 @@
  * `socket` off an IncomingMessage), and the client's connection must outlive a failed attempt.
  */
 import { EventEmitter } from 'node:events'
-import { PassThrough } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
-import { AbortedError, BodyTooLargeError, InvalidCallError } from '../errors.ts'
+import { AbortedError, BadRequestError, BodyTooLargeError, InvalidCallError } from '../errors.ts'
+import { payloadOf } from './payload.ts'
 import type { BodyPlan } from '../types.ts'
 
 /** Bodies up to this size wait one tick, so that one that came with its headers leaves with them as well. */
@@ -16,11 +17,12 @@ const SMALL_BODY = 65_536
 
 const NONE: BodyPlan = { kind: 'none' }
 const CHUNKED: BodyPlan = { kind: 'chunked' }
+const DECODED: BodyPlan = { kind: 'chunked', decoded: true }
 
 /** Looks at the framing headers only; a body that a hook has put on `request.body` replaces the client's. */
 export function planBody (request: FastifyRequest, limit: number): BodyPlan {
   if (request.body !== undefined) {
-    if (request.body !== null && request.body !== request.raw) return valueBody(request.body, isParsedJson(request))
+    if (request.body !== null && request.body !== request.raw) return parsedBody(request) ?? valueBody(request.body, isParsedJson(request))
     if (request.body === request.raw) return framedBody(request, limit)
     // what Fastify's parser made of a JSON `null`, or a hook's way to say "no body"
     return isParsedJson(request) ? valueBody(null) : NONE
@@ -33,6 +35,23 @@ function isParsedJson (request: FastifyRequest): boolean {
   return request.raw.readableDidRead && /[/+]json\b/i.test(request.raw.headers['content-type'] ?? '')
 }
 
+/** What a parser of the application has made of a form: back into one. undefined: it was none. */
+function parsedBody ({ body, raw }: FastifyRequest): BodyPlan | undefined {
+  if (typeof body !== 'object' || body === null || Buffer.isBuffer(body) || ArrayBuffer.isView(body) || !raw.readableDidRead) return undefined
+  const type = raw.headers['content-type'] ?? ''
+  // @fastify/multipart with attachFieldsToBody
+  if (/^multipart\//i.test(type)) throw new InvalidCallError({ cause: new Error('the multipart body was parsed; give the call a body, or let no parser read it') })
+  if (!/^application\/x-www-form-urlencoded\b/i.test(type) || body instanceof URLSearchParams) return undefined
+  const form = new URLSearchParams()
+  for (const [name, values] of Object.entries(body)) {
+    for (const value of [values].flat() as unknown[]) {
+      if (typeof value === 'object') throw new InvalidCallError({ cause: new Error(`the form was parsed into more than texts (${JSON.stringify(name)}); give the call a body`) })
+      form.append(name, String(value))
+    }
+  }
+  return valueBody(form)
+}
+
 function framedBody (request: FastifyRequest, limit: number): BodyPlan {
   // most requests have no body, and for them Node need not make its header object
   if (request.raw.httpVersionMajor === 1 && !hasFraming(request.raw.rawHeaders)) return NONE
@@ -42,7 +61,7 @@ function framedBody (request: FastifyRequest, limit: number): BodyPlan {
     const size = Number(length)
     if (size === 0) return NONE
     if (size > limit) throw new BodyTooLargeError()
-    return unread(request, { kind: 'sized', length: size })
+    return unread(request, payloadOf(request) === request.raw ? { kind: 'sized', length: size } : CHUNKED)
   }
   if (headers['transfer-encoding'] !== undefined) return unread(request, CHUNKED)
   // an HTTP/2 message may have a body without saying how long
@@ -52,8 +71,12 @@ function framedBody (request: FastifyRequest, limit: number): BodyPlan {
 
 /** A hook that has read the body must put one in its place, or the backend would get a part of it. */
 function unread (request: FastifyRequest, plan: BodyPlan): BodyPlan {
-  if (request.raw.readableEnded) throw new InvalidCallError({ cause: new Error('the body was read by a hook or parser, which left nothing in request.body') })
-  return plan
+  const payload = payloadOf(request)
+  if (payload.readableEnded || payload.readableDidRead) throw new InvalidCallError({ cause: new Error('the body was read by a hook or parser, which left nothing in request.body') })
+  // one that watches it has set it going
+  if (payload.readableFlowing === true) payload.pause()
+  // a stream that says how much it was before is one that has undone a Content-Encoding
+  return payload !== request.raw && 'receivedEncodedLength' in payload ? DECODED : plan
 }
 
 /** Whether a Content-Length or Transfer-Encoding field is among them. */
@@ -75,7 +98,18 @@ export function valueBody (body: unknown, parsedJson = false): BodyPlan {
   if (Buffer.isBuffer(body)) return { kind: 'value', value: body, contentType: undefined }
   if (ArrayBuffer.isView(body)) return { kind: 'value', value: Buffer.from(body.buffer, body.byteOffset, body.byteLength), contentType: undefined }
   if (typeof body === 'string') return { kind: 'value', value: Buffer.from(body), contentType: undefined }
-  return { kind: 'value', value: Buffer.from(JSON.stringify(body)), contentType: 'application/json' }
+  return { kind: 'value', value: Buffer.from(jsonOf(body)), contentType: 'application/json' }
+}
+
+function jsonOf (body: unknown): string {
+  let json: string | undefined
+  try {
+    json = JSON.stringify(body)
+  } catch (error) {
+    throw new InvalidCallError({ cause: error as Error })
+  }
+  if (json === undefined) throw new InvalidCallError({ cause: new Error(`a ${typeof body} is no body`) })
+  return json
 }
 
 /** Whether it pays to wait a tick for the rest of a small body. */
@@ -94,41 +128,28 @@ export function openBody (plan: BodyPlan, request: FastifyRequest, limit: number
         if (whole !== null) return whole
       }
       return new RequestBody(request.raw, limit)
-    case 'chunked': return new RequestBody(request.raw, limit)
+    case 'chunked': return new RequestBody(payloadOf(request), limit)
   }
 }
 
-/** A real Readable of a body: undici pipes it into an HTTP/2 stream. */
-export function asReadable (body: RequestBody): PassThrough {
-  const stream = new PassThrough()
-  body.on('data', (chunk: Buffer) => { if (!stream.write(chunk)) body.pause() })
-  body.on('end', () => { stream.end() })
-  body.on('error', (error: Error) => { stream.destroy(error) })
-  stream.on('drain', () => { body.resume() })
-  stream.on('error', () => {})
-  stream.on('close', () => { body.destroy() })
-  body.resume()
-  return stream
-}
-
 /**
- * Just enough of a Readable for undici: data, end, error, pause, resume, destroy. Reading begins when undici
+ * Just enough of a Readable for undici and `lib/http2`: data, end, error, pause, resume, destroy. Reading begins when undici
  * resumes it, which is also when a waiting client gets its 100 (lib/forward/expect.ts).
  */
 export class RequestBody extends EventEmitter {
-  readonly #raw: IncomingMessage
+  readonly #raw: Readable & { aborted?: boolean }
   readonly #limit: number
   #received = 0
   #attached = false
   destroyed = false
 
-  constructor (raw: IncomingMessage, limit: number) {
+  constructor (raw: Readable, limit: number) {
     super()
     this.#raw = raw
     this.#limit = limit
   }
 
-  /** undici takes what has a `pipe` for a stream; over HTTP/1 it never calls it (see `asReadable` for HTTP/2). */
+  /** undici takes what has a `pipe` for a stream, and never calls it. */
   pipe (): never {
     throw new Error('a request body is read by undici only')
   }
@@ -158,11 +179,12 @@ export class RequestBody extends EventEmitter {
       queueMicrotask(this.#onEnd)
       return
     }
-    this.#raw.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onGone).on('close', this.#onGone)
+    this.#raw.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onGone)
   }
 
   #detach (): void {
-    this.#raw.off('data', this.#onData).off('end', this.#onEnd).off('error', this.#onGone).off('close', this.#onGone)
+    // `error` stays: a hook's stream may break while the rest is dropped
+    this.#raw.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone)
     // What is left of an upload that nobody wants any more is read and dropped (see lib/forward/linger.ts).
     this.#raw.resume()
   }
@@ -177,11 +199,17 @@ export class RequestBody extends EventEmitter {
     if (this.destroyed) return
     this.#raw.off('close', this.#onGone)
     // an HTTP/2 stream that is torn down ends its body before it says that it is gone
-    if (this.#raw.aborted) this.emit('error', new AbortedError())
+    if (this.#raw.aborted === true) this.emit('error', new AbortedError())
     else this.emit('end')
   }
 
+  readonly #onError = (error?: Error): void => {
+    if (this.destroyed) return
+    // what a hook's stream makes of a body that it cannot read is the client's fault, as in Fastify
+    this.emit('error', 'aborted' in this.#raw ? new AbortedError() : Object.assign(new BadRequestError('its body cannot be read'), { cause: error }))
+  }
+
   readonly #onGone = (): void => {
-    if (!this.destroyed && !this.#raw.readableEnded) this.emit('error', new AbortedError())
+    if (!this.#raw.readableEnded) this.#onError()
   }
 }

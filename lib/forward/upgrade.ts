@@ -9,7 +9,7 @@ import type { RawHeaders } from '../types.ts'
 export function dispatchUpgrade (exchange: Exchange, pools: Pools, headers: RawHeaders): void {
   const { call, target } = exchange
   exchange.onAnswer = () => { exchange.resolve(exchange) }
-  pools.open(target, call.backend).dispatch({
+  pools.openForUpgrade(target, call.backend).dispatch({
     path: joinPath(target.basePath, call.path),
     method: 'GET',
     headers: handshakeHeaders(headers, call.upgrade!),

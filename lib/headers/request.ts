@@ -104,7 +104,7 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
   const known = new Map<string, Action>()
   const writeForwarded = compileForwarded(withoutEdited(options.forwarded, fates), options.prefix)
   const { host: hostRule, limits } = options
-  const forwardAs = options.tenancy?.forwardAs
+  const forwardAs = options.tenancy?.forwardAs === undefined || fates.get(options.tenancy.forwardAs)?.drop === true ? undefined : options.tenancy.forwardAs
   // an edit of one of our own fields takes its place
   const via = fates.get('via')?.drop === true ? undefined : options.via
   const requestIdHeader = options.requestIdHeader !== undefined && fates.get(options.requestIdHeader)?.drop === true ? undefined : options.requestIdHeader

@@ -67,7 +67,8 @@ export const DEFAULTS = {
   slowStart: { initial: 0.1 },
   panic: { threshold: 50, mode: 'all' },
   concurrency: { queue: 0, queueTimeout: '1s', fairShare: true },
-  websocket: { idleTimeout: 0, compression: 'pass' },
+  /** `maxPayload` where messages are read whole, for `onMessage`. */
+  websocket: { idleTimeout: 0, compression: 'pass', maxPayload: '1mb' },
   shutdown: { delay: 0, timeout: '10s' },
   tenancy: {
     header: 'x-tenant-id',

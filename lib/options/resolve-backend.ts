@@ -62,12 +62,18 @@ export function resolveBackend (input: BackendOptions, { defaults, headers }: Ba
     ...shared,
     targets: targets.map(target => resolveTarget(target, full.active, option => resolveTargetHealth(option, health))),
     http2: full.http2 ?? DEFAULTS.http2,
+    ...resolveHttpProxy(full.httpProxy),
     common: headers,
     headers: resolveHeaderRules(full.headers),
     metadata: full.metadata ?? {},
     // files are named from where the options are: what is put over this later may come from elsewhere
     said: full.tls === undefined ? full : { ...full, tls: resolveTls(full.tls, origin) as NonNullable<FullBackendOption['tls']> }
   }
+}
+
+function resolveHttpProxy (option: FullBackendOption['httpProxy']): Pick<BackendConfig, 'httpProxy'> {
+  if (option === undefined || option === false) return {}
+  return { httpProxy: typeof option === 'string' ? { url: option } : option }
 }
 
 /** A level's settings over those of the level above, option by option. */

@@ -40,7 +40,7 @@ function resolveWebSocket (option: WebSocketOption = false): WebSocketConfig | u
   const looksInside = maxPayload !== undefined || onMessage !== undefined
   return {
     idleTimeout: milliseconds(idleTimeout ?? DEFAULTS.websocket.idleTimeout),
-    maxPayload: maxPayload === undefined ? Infinity : byteCount(maxPayload),
+    maxPayload: maxPayload === undefined && onMessage === undefined ? Infinity : byteCount(maxPayload ?? DEFAULTS.websocket.maxPayload),
     origins: origins?.map(resolveOrigin),
     compression: compression ?? (looksInside ? 'off' : DEFAULTS.websocket.compression),
     onOpen,

@@ -39,6 +39,7 @@ export const RULES = {
   headerName: value => isToken(value) ? undefined : 'must be a header name (RFC 9110 token)',
   editableHeader,
   headerValue: value => isHeaderValue(value) ? undefined : 'must be a header value: no line breaks, control characters or anything beyond Latin-1',
+  httpProxyUrl: badHttpProxyUrl,
   targetUrl: value => { const split = splitTargetUrl(value); return typeof split === 'string' ? split : undefined },
   regex: badExpression,
   routePath: badRoutePath,
@@ -179,6 +180,13 @@ function badMethod (value: string): string | undefined {
   if (value === 'CONNECT' || value === 'TRACE') return 'must not be CONNECT or TRACE: a gateway does not forward them'
   if (METHODS.includes(value)) return undefined
   return METHODS.includes(value.toUpperCase()) ? 'must be in upper case' : 'must be an HTTP method that Node knows'
+}
+
+/** A proxy is asked over plain HTTP; what is told to it in private has options of its own. */
+function badHttpProxyUrl (value: string): string | undefined {
+  const split = splitTargetUrl(value)
+  if (typeof split === 'string') return value.includes('@') ? 'must not have a user name or password: set username and password' : 'must be http://host:port'
+  return value.toLowerCase().startsWith('http:') && split.basePath === '' ? undefined : 'must be http://host:port'
 }
 
 /** PEM text; in a file also the path of one. */

@@ -54,11 +54,12 @@ function resolveTimes (options: ServerFileOptions): Record<string, number> {
 
 /** With a `ca` of ours a client must show a certificate: asking without insisting would protect nothing. */
 function resolveHttps (https: NonNullable<ServerFileOptions['https']>, http2: boolean, node: object, origin: Origin): Record<string, unknown> {
-  const { cert, key, ca } = https
+  const { cert, key, ca, minVersion } = https
   const tls = {
     ...node,
     cert: readPem(cert, origin),
     key: readPem(key, origin),
+    ...(minVersion === undefined ? undefined : { minVersion }),
     ...(ca === undefined ? undefined : { ca: [ca].flat().map(one => readPem(one, origin)), requestCert: true, rejectUnauthorized: true })
   }
   return http2 ? { http2: true, https: { ...tls, allowHTTP1: true } } : { https: tls }

@@ -1,5 +1,6 @@
 /** Keeps the client's body for another try, where it is small enough. */
 import { AbortedError } from '../errors.ts'
+import { payloadOf } from '../forward/payload.ts'
 import type { Call } from '../types.ts'
 
 /**
@@ -20,9 +21,9 @@ export function keepForReplay (call: Call, limit: number): Promise<void> | undef
 }
 
 /** Whether the body can be sent once more. */
-export function canReplay ({ body, request: { raw } }: Call): boolean {
+export function canReplay ({ body, request }: Call): boolean {
   // a stream that nobody has begun to read is as good as new
-  return body.kind === 'none' || body.kind === 'value' || !raw.readableDidRead
+  return body.kind === 'none' || body.kind === 'value' || !payloadOf(request).readableDidRead
 }
 
 function keep (call: Call, value: Buffer): void {
@@ -30,7 +31,7 @@ function keep (call: Call, value: Buffer): void {
 }
 
 function collect (call: Call, limit: number): Promise<void> {
-  const { raw } = call.request
+  const raw = payloadOf(call.request)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -63,6 +64,6 @@ function collect (call: Call, limit: number): Promise<void> {
 
     if (raw.readableEnded) onEnd()
     else if (raw.destroyed) onGone()
-    else raw.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone)
+    else raw.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone).resume()
   })
 }

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { AbortedError } from '../errors.ts'
+import { isEventStream } from '../forward/event-stream.ts'
 import { isGone } from '../forward/connection.ts'
 import { lingerWhileUploading } from '../forward/linger.ts'
 import { bagOfReply } from '../headers/bag.ts'
@@ -88,7 +89,10 @@ function send (reply: FastifyReply, answer: Answer, method: string, plain: boole
   const { body } = answer
   // a hook asked for the head only, and the client did not
   if (method === 'HEAD' && reply.request.raw.method !== 'HEAD') reply.removeHeader('content-length')
-  if (!Buffer.isBuffer(body)) reply.send(body ?? empty())
+  if (!Buffer.isBuffer(body)) {
+    if (body !== null && isEventStream(answer.headers['content-type'])) openAtOnce(reply)
+    reply.send(body ?? empty())
+  }
   // Fastify would invent a type or a length for anything but a stream.
   else if (answer.status === 304 || method === 'HEAD' || !hasPlainType(answer.headers['content-type'])) reply.send(answer.stream())
   // Node joins a text with the headers into one string and one plain write; a Buffer takes the slower writev.
@@ -155,5 +159,16 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
   // a hook that has taken the backend's body may be reading it into its own stream
   if (!taken || replaced === null || !isStream(replaced)) answer.discard()
   reply.removeHeader('content-length').removeHeader('content-encoding')
+  if (isEventStream(reply.getHeader('content-type'))) openAtOnce(reply)
   reply.send(replaced ?? empty())
+}
+
+/**
+ * An event stream is open when its headers are there, and the first event may be long in coming. The backend's own body sees
+ * to that by itself, but a hook may send it through a stream of its own.
+ */
+function openAtOnce ({ raw }: FastifyReply): void {
+  raw.once('pipe', function flushHead (this: typeof raw, body: Readable) {
+    if (body.readableLength === 0 && !this.headersSent) this.flushHeaders()
+  })
 }

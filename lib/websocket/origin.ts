@@ -3,6 +3,9 @@ import type { OriginMatch } from './types.ts'
 
 const PARTS = /^(?:(https?:)\/\/)?(.*?)(?::(\d{1,5}))?$/
 
+/** What an Origin has: no path, no user. */
+const ORIGIN = /^(https?:)\/\/([^/?#@\\\s]+?)(?::(\d{1,5}))?$/
+
 const PORTS: Readonly<Record<string, string>> = { 'https:': '443', 'http:': '80' }
 
 /** What an entry of the allow list means. It has been checked. */
@@ -14,8 +17,8 @@ export function resolveOrigin (entry: string): OriginMatch {
 
 /** Whether an Origin header is one of these; one that is missing, `null` or malformed is none. */
 export function isAllowed (origin: string | undefined, allowed: readonly OriginMatch[]): boolean {
-  const [, scheme, host = '', port] = PARTS.exec(origin?.toLowerCase() ?? '') ?? []
-  if (scheme === undefined || host === '') return false
+  const [, scheme, host = '', port] = ORIGIN.exec(origin?.toLowerCase() ?? '') ?? []
+  if (scheme === undefined) return false
   const realPort = port ?? PORTS[scheme]
   return allowed.some(match => {
     if (match.scheme !== undefined && match.scheme !== scheme) return false

@@ -22,7 +22,7 @@ t.test('circuits', async t => {
   t.test('a tenant for whom a shared target fails is alone with its open circuit', async t => {
     const up = await tenantUpstream(t)
     up.failing.add('acme')
-    const { ask, askTimes, app } = await tenantGateway(t, { backends: { up: up.url }, circuitBreaker: breaker, tenancy: { tenants: { acme: {}, globex: {} } } })
+    const { askTimes, app } = await tenantGateway(t, { backends: { up: up.url }, circuitBreaker: breaker, tenancy: { tenants: { acme: {}, globex: {} } } })
     t.same(await askTimes(3, 'acme'), ['500 up', '500 up', OPEN])
     t.same(await askTimes(3, 'globex'), Array(3).fill('200 up'))
     t.same(await askTimes(3), Array(3).fill('200 up'))
@@ -155,7 +155,7 @@ t.test('places', async t => {
     const up = await tenantUpstream(t)
     const { app, ask } = await tenantGateway(t, {
       backends: { up: { url: up.url, concurrency: { max: 10, queue: 10, queueTimeout: '30s' } } },
-      tenancy: { tenants: { small: { concurrency: { max: 2 } }, tight: { backends: { up: { concurrency: { max: 1, queue: 0 } } } }, big: {} } }
+      tenancy: { tenants: { small: { backends: { up: { concurrency: { max: 2 } } } }, tight: { backends: { up: { concurrency: { max: 1, queue: 0 } } } }, big: {} } }
     })
     const pending = [0, 1, 2, 3].map(() => ask('small', '/wait'))
     await until('two have a place and two wait', () => up.waiting.length === 2 && app.reverseproxy.registry.existing('up').slots?.waiting === 2)
@@ -268,7 +268,7 @@ t.test('active checks', async t => {
     })
     const { app, ask } = await tenantGateway(t, {
       backends: { up: { url: up.url, health: { path: '/health', interval: 10, jitter: 0, rise: 1, fall: 1 } } },
-      tenancy: { tenants: { acme: {}, brave: { health: false }, other: { health: { path: '/fine' } } } }
+      tenancy: { tenants: { acme: {}, brave: { backends: { up: { health: false } } }, other: { backends: { up: { health: { path: '/fine' } } } } } }
     })
     for (const id of ['acme', 'brave', 'other']) t.equal(await ask(id), '200 up')
     sick = true
@@ -286,7 +286,7 @@ t.test('active checks', async t => {
 
   t.test('of a tenant end with its target, before its next request', async t => {
     const [up, other] = [await tenantUpstream(t), await tenantUpstream(t, 'other')]
-    const { app, ask } = await tenantGateway(t, { backends: { up: { targets: [up.url, other.url], health: false } }, tenancy: { tenants: { acme: { health: { path: '/health', interval: 5, jitter: 0 } } } } })
+    const { app, ask } = await tenantGateway(t, { backends: { up: [up.url, other.url] }, tenancy: { tenants: { acme: { health: { path: '/health', interval: 5, jitter: 0 } } } } })
     await ask('acme')
     await until('both are checked', () => up.checks() > 1 && other.checks() > 1)
     await app.reverseproxy.backends.removeTarget('up', up.url)

@@ -1,7 +1,9 @@
 /** Whose request it is, through the whole gateway: sources, refusals, when it is found out, and on which routes. */
 import t from 'tap'
 import type { Test } from 'tap'
+import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest, FastifyServerOptions, InjectOptions } from 'fastify'
+import reverseproxy, { serverOptions } from '../../index.ts'
 import { buildGateway, httpUpstream } from '../helper.ts'
 import type { Configure, GatewayOptions } from '../helper.ts'
 
@@ -247,7 +249,7 @@ t.test('a route of code may no more send or fake the tenant header than the opti
   await t.rejects(setUp(t, {}, app => { app.get('/x', { composite: { parts: { a: { backend: 'up', path: '/', headers: { set: { 'x-tenant-id': 'evil' } } } } } }, app.reverseproxy.handler) }), /tenan/)
 })
 
-t.test('what removes the tenant header takes it from a backend that is not to know', { todo: 'lib/headers/request.ts adds it whatever the edits say' }, async t => {
+t.test('what removes the tenant header takes it from a backend that is not to know', async t => {
   const { app, seen } = await setUp(t, {}, app => {
     app.get('/x', { proxy: { backend: 'up', headers: { request: { remove: ['X-Tenant-Id'] } } } }, app.reverseproxy.handler)
   })
@@ -424,6 +426,41 @@ t.test('claims: the user may be known as late as in the route\'s own preHandler'
   }
 })
 
+t.test('hooks that another plugin gives to routes as they are declared count as the app\'s, when it was registered before', async t => {
+  const { url } = await httpUpstream(t, (request, response) => { response.end(String(request.headers['x-tenant-id'])) })
+  const app = Fastify(serverOptions)
+  t.teardown(() => app.close())
+  app.decorateRequest('user', null as never)
+  app.addHook('onRoute', route => {
+    route.preHandler = [route.preHandler ?? [], async (request: FastifyRequest) => { (request as { user?: unknown }).user = { org: 'acme' } }].flat() as never
+  })
+  await app.register(reverseproxy, { backends: { up: url }, tenancy: { sources: { claim: 'org' }, required: true }, routes: [{ path: '/declared', proxy: { backend: 'up' } }] })
+  app.get('/plain', { proxy: 'up' }, app.reverseproxy.handler)
+  for (const url of ['/plain', '/declared']) t.equal((await app.inject(url)).body, 'acme', url)
+})
+
+t.test('two gateways of one app know nothing of each other\'s tenants and hooks', async t => {
+  const log: string[] = []
+  const told: string[] = []
+  const { url } = await httpUpstream(t, (request, response) => { told.push(`${request.url} ${request.headers['x-tenant-id'] ?? '-'} ${request.headers['x-org'] ?? '-'}`); response.end() })
+  const app = Fastify(serverOptions)
+  t.teardown(() => app.close())
+  const gateway = (name: string, tenancy: TenancyOptions) => app.register(async plugin => {
+    await plugin.register(reverseproxy, { backends: { up: url }, tenancy: { unknown: 'reject', ...tenancy } })
+    plugin.addTenantHook('onTenant', (_request, tenant) => { log.push(`${name} ${tenant.id}`) })
+    plugin.get(`/${name}`, { proxy: 'up' }, plugin.reverseproxy.handler)
+  })
+  await gateway('a', { tenants: { acme: {} } })
+  await gateway('b', { header: 'x-org', tenants: { globex: {} } })
+  const ask = async (url: string, headers: Record<string, string>) => (await app.inject({ url, headers })).statusCode
+  t.equal(await ask('/a', { 'x-tenant-id': 'acme', 'x-org': 'globex' }), 200)
+  t.equal(await ask('/b', { 'x-tenant-id': 'acme', 'x-org': 'globex' }), 200)
+  t.equal(await ask('/a', { 'x-tenant-id': 'globex' }), 403)
+  t.equal(await ask('/b', { 'x-org': 'acme' }), 403)
+  t.strictSame(log, ['a acme', 'b globex'])
+  t.strictSame(told, ['/a acme globex', '/b acme globex'], 'each keeps back what it reads itself, and only that')
+})
+
 t.test('lists of hooks stay what their owner made them', async t => {
   const shared = Object.freeze([async () => {}])
   const { ask } = await setUp(t, {}, app => {
@@ -574,4 +611,13 @@ t.test('the app\'s error handlers see refusals with their codes', async t => {
       t.equal(await ask({ url: '/in/route', headers }), `499 route ${code}`)
     }
   }
+})
+
+t.test('an error handler that forwards is no way around a refusal', async t => {
+  const { ask, seen } = await setUp(t, { unknown: 'reject', tenants: { acme: {} } }, app => {
+    app.setErrorHandler((_error, _request, reply) => reply.proxy('up'))
+    app.get('/x', { proxy: 'up', tenancy: { onTenant () { throw Object.assign(new Error('no'), { statusCode: 402 }) } } }, app.reverseproxy.handler)
+  })
+  for (const tenant of ['acme', 'stranger']) t.notMatch(await ask({ url: '/x', headers: { 'x-tenant-id': tenant } }), /^200/, tenant)
+  t.equal(seen.length, 0)
 })

@@ -141,7 +141,7 @@ t.test('clients that go away during the handshake, 100 of each kind', async (t) 
   t.equal(app.reverseproxy.websockets.size, 0)
   const client = await rawClient(t, port)
   client.send(handshake('/ws/'))
-  t.ok(await waitFor(() => client.raw.includes('101')), 'and the next one is served')
+  t.ok(await waitFor(() => client.raw.includes('101'), 10_000), 'and the next one is served')
 })
 
 t.test('backends that reset during the handshake, 100 times', async (t) => {

@@ -56,13 +56,33 @@ export const caSchema = Type.Union([
 export const certSchema = pem('Certificate', false)
 export const keySchema = pem('Private key of the certificate', true)
 
+/** Older ones are refused by OpenSSL itself. */
+export const minVersionSchema = words(['TLSv1.2', 'TLSv1.3'], { description: 'Oldest version of TLS that will do. Default: what Node says, TLSv1.2.' })
+
 export const tlsSchema = object({
   ca: Type.Optional(caSchema),
   cert: Type.Optional(certSchema),
   key: Type.Optional(keySchema),
   servername: Type.Optional(text('listenHost', { description: 'Name for SNI and for the check of the certificate. Default: the target\'s host.' })),
+  minVersion: Type.Optional(minVersionSchema),
   rejectUnauthorized: Type.Optional(Type.Boolean({ default: DEFAULTS.tls.rejectUnauthorized, description: 'Whether the target\'s certificate must be valid. Switch it off for experiments only.' }))
 }, { together: ['cert', 'key'], description: 'TLS to the targets.' })
+
+const proxyUrl = text('httpProxyUrl', { secret: true, description: 'http://host:port' })
+
+export const httpProxySchema = Type.Union([
+  proxyUrl,
+  object({
+    url: proxyUrl,
+    username: Type.Optional(text('filled', { secret: true, description: 'For Basic authentication.' })),
+    password: Type.Optional(text('filled', { secret: true, description: 'For Basic authentication.' }))
+  }, { together: ['username', 'password'] }),
+  Type.Literal(false)
+], {
+  secret: true,
+  rule: 'must be http://host:port, { url, username, password } or false',
+  description: 'HTTP proxy that the connections to the targets go through (CONNECT): its URL, an object, or false.'
+})
 
 export const hostSchema = Type.Unsafe<'upstream' | 'preserve' | (string & {})>(text('hostOption', {
   default: DEFAULTS.host,
@@ -154,7 +174,12 @@ export const fullBackendSchema = object({
   url: Type.Optional(targetUrl),
   targets: Type.Optional(Type.Array(targetSchema, { description: 'The backend\'s URLs; an empty list where only tenants have some.' })),
   ...sharedBackendProperties,
-  http2: Type.Optional(Type.Boolean({ default: DEFAULTS.http2, description: 'HTTP/2 with targets that agree to it (ALPN, so https only).' })),
+  http2: Type.Optional(Type.Union([Type.Boolean(), Type.Literal('h2c')], {
+    default: DEFAULTS.http2,
+    rule: 'must be true, false or "h2c"',
+    description: 'HTTP/2 with https targets that agree to it (ALPN). "h2c": with http and unix targets too, which must speak it without being asked.'
+  })),
+  httpProxy: Type.Optional(httpProxySchema),
   headers: Type.Optional(headerRulesSchema),
   active: Type.Optional(Type.Boolean({ default: DEFAULTS.target.active, description: 'Whether its targets take requests; a target\'s own `active` wins.' })),
   metadata: metadata('backend')

@@ -3,7 +3,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 import { DEFAULTS } from '../defaults.ts'
-import { caSchema, certSchema, keySchema } from './backend.ts'
+import { caSchema, certSchema, keySchema, minVersionSchema } from './backend.ts'
 import { declarativeProperties, misplaced } from './gateway.ts'
 import { duration, object, size, text, words } from './values.ts'
 
@@ -27,7 +27,7 @@ export const serverFileSchema = object({
     rule: 'must be true, false, an address or network, or a list of those',
     description: 'Whose forwarded headers are believed: nobody\'s, everybody\'s, or those of proxies with these addresses or in these networks.'
   })),
-  https: Type.Optional(object({ cert: certSchema, key: keySchema, ca: Type.Optional(caSchema) }, { description: 'Serve TLS with this certificate. With `ca`, clients must show a certificate of it.' })),
+  https: Type.Optional(object({ cert: certSchema, key: keySchema, ca: Type.Optional(caSchema), minVersion: Type.Optional(minVersionSchema) }, { description: 'Serve TLS with this certificate. With `ca`, clients must show a certificate of it.' })),
   http2: Type.Optional(Type.Boolean({ default: DEFAULTS.server.http2, description: 'HTTP/2 beside HTTP/1.1; needs https.' })),
   maxHeaderSize: Type.Optional(size({ minimum: 1, description: 'Largest header block of a request; more is a 431. Default: what serverOptions sets.' })),
   requestTimeout: Type.Optional(duration({ description: 'Longest time for receiving a whole request; 0 switches it off. Default: what serverOptions sets.' })),

@@ -8,7 +8,7 @@ import { duration, fn, object, size, text, words } from './values.ts'
 
 const fullWebSocketSchema = object({
   idleTimeout: Type.Optional(duration({ description: 'Longest silence of both ends; then they are closed with 1001. 0: none.', default: DEFAULTS.websocket.idleTimeout })),
-  maxPayload: Type.Optional(size({ minimum: 1, description: 'Largest message; a larger one closes the connection with 1009. Switches compression off. Default: no limit of ours.' })),
+  maxPayload: Type.Optional(size({ minimum: 1, description: 'Largest message; a larger one closes the connection with 1009. Switches compression off. Default: no limit of ours; 1mb beside onMessage.' })),
   origins: Type.Optional(Type.Array(text('origin'), { minItems: 1, description: 'Origins that may open one: https://app.example.com, app.example.com, *.example.com (any depth below). Others get a 403, and so does a client without an Origin. Default: all.' })),
   compression: Type.Optional(words(['pass', 'off'], { description: 'pass: client and backend may agree on permessage-deflate; off: it is not offered to the backend. off beside maxPayload and onMessage.', default: DEFAULTS.websocket.compression })),
   onOpen: Type.Optional(fn<OnWebSocketOpen>({ description: 'Code only: called when both ends are connected.' })),

@@ -4,12 +4,13 @@
  * Each level says the same option in words of its own, and each pair of neighbours is tried with nothing above them.
  */
 import t from 'tap'
-import { compilePolicies } from '../../../lib/headers/policies.ts'
-import { overrideComposite, overrideProxy, parseOptions, resolveTenant, retryOver } from '../../../lib/options/index.ts'
+import fc from 'fast-check'
+import { foldEdits } from '../../../lib/headers/edits.ts'
+import { mergeBackend } from '../../../lib/options/merge.ts'
+import { overrideComposite, overrideProxy, parseBackend, parseOptions, resolveTenant, retryOver } from '../../../lib/options/index.ts'
 import type { CompositeOptions, GatewayOptions, TenantOptions } from '../../../lib/options/index.ts'
 import type { RouteOverride } from '../../../lib/tenancy/types.ts'
 import type { BackendConfig, ProxyConfig } from '../../../lib/types.ts'
-import type { FastifyRequest } from 'fastify'
 
 const LEVELS = ['defaults', 'gateway', 'tenant', 'backend', 'tenantBackend', 'route', 'tenantRoute'] as const
 type Level = typeof LEVELS[number]
@@ -45,11 +46,9 @@ interface Option {
   read (found: ReturnType<typeof scene>): unknown
 }
 
-const sent = ({ config, proxy, backend }: ReturnType<typeof scene>) => {
-  const { request } = compilePolicies(config, proxy, backend)
-  const raw = request({ raw: { rawHeaders: ['host', 'a'], headers: {}, httpVersionMajor: 1, socket: {} }, headers: {}, id: '1', ip: '1.1.1.1', host: 'a', hostname: 'a', protocol: 'http', socket: {}, server: {} } as unknown as FastifyRequest)
-  return raw.flatMap((name, index) => index % 2 === 0 && name.toLowerCase() === 'x-level' ? [raw[index + 1]] : [])
-}
+/** What goes out under `x-level`, from the levels that the header policies read. */
+const sent = ({ proxy, backend }: ReturnType<typeof scene>) =>
+  foldEdits([backend.common, backend.headers, proxy.headers].map(({ request }) => request)).get('x-level')?.values ?? []
 
 const OPTIONS: readonly Option[] = [
   {
@@ -187,6 +186,37 @@ t.test('what everybody has is not changed by what a tenant says', async t => {
   t.strictSame({ ...config.backends['users'], common: undefined }, { ...plain.backends['users'], common: undefined })
   t.strictSame(config.headers, plain.headers)
   t.strictSame(config.routes[0]!.proxy, plain.routes[0]!.proxy)
+})
+
+/** Right values of every option of a backend, in all forms. */
+const FORMS = {
+  balancer: ['random', { type: 'hash', key: { header: 'a' } }, { type: 'hash', key: { cookie: 'b' } }, { type: 'hash', key: 'ip' }],
+  pool: [{ connections: 3 }, { connectTimeout: '2s' }],
+  tls: [{ servername: 'x' }, { cert: '-----BEGIN CERTIFICATE-----', key: '-----BEGIN PRIVATE KEY-----' }],
+  host: ['preserve', 'a.example'],
+  timeout: ['5s', 0, { headers: 1 }, { connect: '1s', total: 3 }],
+  redirects: ['pass', 'follow', { follow: 3 }],
+  circuitBreaker: [true, false, { failureThreshold: 3, fallback: { statusCode: 204 } }, { fallback: { backend: 'other' } }, { fallback: false }],
+  retry: [3, false, { attempts: 2, backoff: { initial: 1 }, hedge: '1s' }, { hedge: { after: 5 }, budget: false }, { budget: { min: 1 } }],
+  health: ['/up', false, { path: '/a', headers: { 'X-A': 'b' }, expectedBody: { regex: 'a' } }, { path: '/b', headers: { 'x-a': 'c' }, expectedBody: 'a' }],
+  outlier: [true, false, { consecutive: 2 }],
+  slowStart: ['1s', false, { window: 1, initial: 0.5 }],
+  panic: [false, {}, { mode: '503' }],
+  concurrency: [5, false, { max: 2, queue: 1 }],
+  http2: [true, false],
+  headers: [{ request: { set: { 'X-A': '1' }, append: { 'x-b': ['1', '2'] } } }, { request: { remove: ['x-a'], rename: { 'x-c': 'x-a' }, append: { 'X-B': '3' } }, response: { set: { a: 'b' } } }],
+  active: [true, false],
+  metadata: [{ a: 1, b: { c: 2 } }, { b: 3 }]
+}
+const backendOptions = fc.record(Object.fromEntries(Object.entries(FORMS).map(([name, values]) => [name, fc.constantFrom<unknown>(...values)])), { requiredKeys: [] })
+  // one level must not say one option twice
+  .filter(({ pool, timeout }) => !(pool === FORMS.pool[1] && timeout === FORMS.timeout[3]))
+const own = fc.constantFrom<object>({ url: 'http://a' }, { targets: ['http://b', { url: 'http://c', weight: 2 }] })
+
+t.test('property: right options over right options are right options', async t => {
+  fc.assert(fc.property(own, backendOptions, fc.option(own), backendOptions, (targets, said, others, over) => {
+    t.doesNotThrow(() => parseBackend(mergeBackend({ ...targets, ...said }, { ...others, ...over }), {}, 'b'))
+  }), { numRuns: 300 })
 })
 
 // ---- composites

@@ -52,9 +52,22 @@ t.test('tenancy without options has every default', async t => {
 t.test('tenancy in full is taken as it is said', async t => {
   const [load, onTenant, other, headers] = [() => undefined, () => {}, () => {}, () => ({})]
   const options: TenancyOptions = {
-    header: 'X-Org', required: true, unknown: 'reject', forwardAs: 'X-Tenant', maxLength: 8, pattern: '[a-z]+', hook: 'preValidation', isolation: 'pool',
-    cache: { ttl: 1, negativeTtl: 2, staleIfError: 3, timeout: 4, max: 5 }, scopes: { max: 6, idle: 7 }, labels: 0, hashIds: 'salt',
-    tenants: { acme: { metadata: { plan: 'gold' } }, old: false }, load, onTenant: [onTenant, other], headers
+    header: 'X-Org',
+    required: true,
+    unknown: 'reject',
+    forwardAs: 'X-Tenant',
+    maxLength: 8,
+    pattern: '[a-z]+',
+    hook: 'preValidation',
+    isolation: 'pool',
+    cache: { ttl: 1, negativeTtl: 2, staleIfError: 3, timeout: 4, max: 5 },
+    scopes: { max: 6, idle: 7 },
+    labels: 0,
+    hashIds: 'salt',
+    tenants: { acme: { metadata: { plan: 'gold' } }, old: false },
+    load,
+    onTenant: [onTenant, other],
+    headers
   }
   const { header, ...rest } = options
   t.strictSame(tenancy(options), {

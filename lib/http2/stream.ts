@@ -1,0 +1,214 @@
+/**
+ * One request on one stream of an HTTP/2 connection, as undici's dispatch handlers know requests.
+ *
+ * undici has a client of its own for HTTP/2. It takes an answer whose stream or connection breaks in the middle for complete, drops
+ * what a paused reader has yet to get when trailers come, has no early hints, and a GOAWAY ends what runs. So we have this one.
+ */
+import { constants } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import { errors } from 'undici'
+import type { Dispatcher } from 'undici'
+import { answerFields, requestFields, withoutPseudo } from './fields.ts'
+import type { RequestLine } from './fields.ts'
+
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+
+/** As much of a stream as a body must have: `lib/forward/request-body.ts`, or a Readable. */
+interface BodyStream {
+  on (event: string, listener: (...args: never[]) => void): unknown
+  pause (): unknown
+  resume (): unknown
+  destroy (): unknown
+}
+
+export interface Http2CallTools {
+  readonly line: RequestLine
+  /** The server has not looked at the request: it may go out on another connection. Only for requests that can be sent twice. */
+  again (call: Http2Call): void
+  /** The client gave up before anything came: `silent` when the connection has not said a byte since the request. */
+  gaveUp (session: ClientHttp2Session, silent: boolean): void
+}
+
+export class Http2Call implements Dispatcher.DispatchController {
+  paused = false
+  reason: Error | null = null
+  /** How often it has been sent. */
+  tries = 0
+  #stream: ClientHttp2Stream | undefined = undefined
+  #session: ClientHttp2Session | undefined = undefined
+  #over = false
+  #answered = false
+  #bytesBefore = 0
+  #raw: readonly string[] = []
+  #trailers: IncomingHttpHeaders = {}
+  /** Whether the end that was read is one that the server has sent. */
+  #complete = false
+
+  constructor (
+    readonly options: Dispatcher.DispatchOptions,
+    readonly handler: Dispatcher.DispatchHandler,
+    readonly tools: Http2CallTools
+  ) {}
+
+  get aborted (): boolean { return this.reason !== null }
+  get rawHeaders (): string[] { return withoutPseudo(this.#raw) }
+
+  /** Sends it. `onClosed` is called once, when its stream is gone; false: it did not take one. */
+  send (session: ClientHttp2Session, onClosed: () => void): boolean {
+    this.tries++
+    try {
+      this.handler.onRequestStart?.(this, {})
+    } catch (error) {
+      this.fail(error as Error)
+    }
+    if (this.#over) return false
+    const { body = null, headers = [] } = this.options
+    let stream: ClientHttp2Stream
+    try {
+      const fields = requestFields(this.tools.line, headers as string[])
+      if (Buffer.isBuffer(body)) fields['content-length'] = body.length
+      else if (body === null && takesBody(this.tools.line.method)) fields['content-length'] = 0
+      stream = session.request(fields, { endStream: body === null })
+    } catch (error) {
+      this.fail(new errors.InvalidArgumentError((error as Error).message))
+      return false
+    }
+    this.#session = session
+    this.#stream = stream
+    this.#bytesBefore = session.socket?.bytesRead ?? 0
+    this.#watchEnd(stream)
+    stream
+      .on('headers', (fields: IncomingHttpHeaders) => { if (!this.#over) this.#start(fields) })
+      .on('response', (fields: IncomingHttpHeaders, _flags: number, raw?: string[]) => { this.#onResponse(fields, raw) })
+      .on('data', (chunk: Buffer) => { if (!this.#over) this.handler.onResponseData?.(this, chunk) })
+      .on('trailers', (fields: IncomingHttpHeaders) => { this.#trailers = fields })
+      .on('end', () => { this.#onEnd() })
+      .on('error', (error: Error) => { this.#onBroken(error) })
+      .on('close', () => {
+        this.#onBroken(undefined)
+        onClosed()
+      })
+    this.#write(stream, body as Buffer | BodyStream | null)
+    return true
+  }
+
+  abort (reason: Error): void {
+    if (this.#over) return
+    this.reason = reason
+    if (this.#stream !== undefined) {
+      this.#stream.close(NGHTTP2_CANCEL)
+      // what is read and dropped lets the stream end
+      this.#stream.resume()
+      if (!this.#answered) this.tools.gaveUp(this.#session!, this.#session!.socket?.bytesRead === this.#bytesBefore)
+    }
+    this.fail(reason)
+  }
+
+  pause (): void {
+    this.paused = true
+    this.#stream?.pause()
+  }
+
+  resume (): void {
+    this.paused = false
+    this.#stream?.resume()
+  }
+
+  /** Ends it; nothing of it is told any more. */
+  fail (error: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#dropBody()
+    this.handler.onResponseError?.(this, error)
+  }
+
+  // ---- inside
+
+  #start (fields: IncomingHttpHeaders): void {
+    try {
+      this.handler.onResponseStart?.(this, Number(fields[':status']), answerFields(fields) as never, '')
+    } catch (error) {
+      this.abort(error as Error)
+    }
+  }
+
+  #onResponse (fields: IncomingHttpHeaders, raw: readonly string[] | undefined): void {
+    if (this.#over) return
+    this.#answered = true
+    this.#stream!.setTimeout(0)
+    // older versions of Node have no list
+    this.#raw = raw ?? Object.entries(fields).flatMap(([name, value]) => [value].flat().flatMap(one => [name, String(one)]))
+    if (this.#stream!.endAfterHeaders) this.#complete = true
+    this.#start(fields)
+  }
+
+  /**
+   * Node ends the reading of a stream that is reset, or whose connection breaks, as it ends one that is complete. Only the moment
+   * differs: a stream that the server has ended is still open then.
+   */
+  #watchEnd (stream: ClientHttp2Stream): void {
+    const { push } = stream
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null && !stream.closed) this.#complete = true
+      return push.call(stream, chunk, encoding)
+    }
+  }
+
+  #onEnd (): void {
+    if (this.#over) return
+    if (!this.#complete || !this.#answered) {
+      // its error says more, if it has one
+      return
+    }
+    this.#over = true
+    const stream = this.#stream!
+    if (!stream.writableFinished) {
+      // an answer that overtakes the upload: the rest of it is of no use (RFC 9113 section 8.1)
+      this.#dropBody()
+      stream.close(NGHTTP2_NO_ERROR)
+    }
+    this.handler.onResponseEnd?.(this, answerFields(this.#trailers) as never)
+  }
+
+  #onBroken (error: Error | undefined): void {
+    if (this.#over) return
+    const { rstCode = NGHTTP2_CANCEL } = this.#stream ?? {}
+    if (rstCode === NGHTTP2_REFUSED_STREAM && !this.#answered && this.tries < 3 && isReplayable(this.options.body)) {
+      this.tools.again(this)
+      return
+    }
+    this.fail(error ?? new errors.SocketError(`HTTP/2 stream closed with code ${rstCode} before it was complete`))
+  }
+
+  #write (stream: ClientHttp2Stream, body: Buffer | BodyStream | null): void {
+    const { headersTimeout } = this.options
+    if (headersTimeout != null && headersTimeout > 0) {
+      stream.once('finish', () => {
+        if (!this.#answered) stream.setTimeout(headersTimeout, () => { if (!this.#answered) this.abort(new errors.HeadersTimeoutError()) })
+      })
+    }
+    if (body === null) return
+    if (Buffer.isBuffer(body)) {
+      stream.end(body)
+      return
+    }
+    body.on('data', (chunk: Buffer) => { if (!this.#over && !stream.write(chunk)) body.pause() })
+    body.on('end', () => { stream.end() })
+    body.on('error', (error: Error) => { this.abort(error) })
+    stream.on('drain', () => { body.resume() })
+    body.resume()
+  }
+
+  #dropBody (): void {
+    const { body } = this.options
+    if (body != null && !Buffer.isBuffer(body)) (body as unknown as BodyStream).destroy()
+  }
+}
+
+function takesBody (method: string): boolean {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH'
+}
+
+function isReplayable (body: Dispatcher.DispatchOptions['body']): boolean {
+  return body == null || Buffer.isBuffer(body)
+}
