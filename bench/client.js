@@ -6,6 +6,7 @@ import { connect } from 'node:net'
 
 // One for all: a read is handed over before the next begins.
 const readBuffer = Buffer.allocUnsafe(256 * 1024)
+const ok = [200]
 const contentLength = /\r\ncontent-length: *(\d+)/i
 
 /**
@@ -17,12 +18,13 @@ const contentLength = /\r\ncontent-length: *(\d+)/i
  */
 
 /**
- * @param {{ port: number, localAddress?: string }} where
+ * @param {{ port: number, localAddress?: string, statuses?: readonly number[] }} where `statuses`: which are right; others are an error.
  * @returns {Connection}
  */
-export function createConnection ({ port, localAddress }) {
+export function createConnection ({ port, localAddress, statuses = ok }) {
   const idle = -1
   let held
+  let status = 0
   let length = 0
   let left = idle
   const socket = connect({
@@ -61,10 +63,10 @@ export function createConnection ({ port, localAddress }) {
     }
     held = undefined
     const head = bytes.latin1Slice(0, end)
-    const status = Number(head.slice(9, 12))
+    status = Number(head.slice(9, 12))
     const match = contentLength.exec(head)
     if (match === null) return fail(new Error(`no content-length:\n${head}`))
-    if (status !== 200) return fail(new Error(`status ${status}:\n${bytes.toString('latin1', 0, 2000)}`))
+    if (!statuses.includes(status)) return fail(new Error(`status ${status}:\n${bytes.toString('latin1', 0, 2000)}`))
     length = Number(match[1])
     finish(length - (bytes.length - end - 4))
   }
@@ -74,7 +76,7 @@ export function createConnection ({ port, localAddress }) {
     if (left > 0) return
     if (left < 0) return fail(new Error('more bytes than content-length'))
     left = idle
-    connection.onAnswer(200, length)
+    connection.onAnswer(status, length)
   }
 
   function fail (error) {

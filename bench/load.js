@@ -9,10 +9,11 @@ import { checkAnswers } from './answers.js'
 import { createConnection, serialize } from './client.js'
 import { megabyte, order, small } from './payloads.js'
 import { answer, ready } from './processes.js'
+import { createSocket, frameOf } from './socket.js'
 
 /**
  * What is asked, by name: requests sent in turn, and the length of every answer's body, where `check` need not tell it.
- * @type {Record<string, { paths?: string[], requests: Buffer[], length?: number }>}
+ * @type {Record<string, { paths?: string[], requests: Buffer[], length?: number, socket?: boolean }>} `socket`: over WebSockets, one message at a time.
  */
 const asks = {
   small: {
@@ -26,6 +27,9 @@ const asks = {
     requests: Array.from({ length: 10_000 }, (_, index) => serialize({ path: `/api/orders/${1000 + index % 10}?limit=10&fields=id`, headers: { 'x-tenant-id': `tenant-${index}`, 'x-only-tenant': 'tenant-0' } })),
     length: small.length
   },
+  neighbourly: { requests: ofTenant('b'), length: small.length },
+  neighbour: { requests: ofTenant('a'), length: small.length },
+  messages: { requests: [frameOf(small)], length: small.length, socket: true },
   profiles: gets(10, index => `/profiles/${1000 + index}`)
 }
 
@@ -51,7 +55,7 @@ async function check ({ port, ask, parts }) {
  * @param {{ port: number, ask: string, length?: number, connections: number, seconds?: number, count?: number }} options
  */
 function closed ({ port, ask, length: expected = asks[ask].length, connections, seconds = Infinity, count = Infinity }) {
-  const { requests } = asks[ask]
+  const { requests, socket } = asks[ask]
   const latencies = []
   const begin = performance.now()
   const end = begin + seconds * 1000
@@ -59,7 +63,7 @@ function closed ({ port, ask, length: expected = asks[ask].length, connections, 
   let running = 0
 
   return guarded((resolve, reject) => {
-    for (let index = 0; index < connections; index++) drive(take(port))
+    for (let index = 0; index < connections; index++) drive(take(port, undefined, socket))
 
     function drive (connection) {
       let at = 0
@@ -87,9 +91,9 @@ function closed ({ port, ask, length: expected = asks[ask].length, connections, 
  * Open loop: requests leave by the clock, whatever has been answered, and latency counts from when a request was due.
  * A gateway that stalls therefore pays for all who would have come meanwhile (no coordinated omission).
  * Due times lie on whole milliseconds, since no timer of Node is finer.
- * @param {{ port: number, ask: string, length?: number, rate: number, seconds: number }} options
+ * @param {{ port: number, ask: string, length?: number, rate: number, seconds: number, statuses?: readonly number[] }} options `statuses`: which are right; the length of others than 200 is not looked at.
  */
-function open ({ port, ask, length: expected = asks[ask].length, rate, seconds }) {
+function open ({ port, ask, length: expected = asks[ask].length, rate, seconds, statuses }) {
   const { requests } = asks[ask]
   const total = rate * seconds
   const perTick = rate / 1000
@@ -119,14 +123,14 @@ function open ({ port, ask, length: expected = asks[ask].length, rate, seconds }
     }
 
     function send (dueAt, sentAt) {
-      const connection = take(port)
+      const connection = take(port, statuses)
       running++
       connection.onError = reject
-      connection.onAnswer = (_status, length) => {
+      connection.onAnswer = (status, length) => {
         const now = performance.now()
         latencies.push(now - dueAt)
         sinceSent.push(now - sentAt)
-        if (length !== expected) return reject(new Error(`body of ${length} bytes, not ${expected}`))
+        if (status === 200 && length !== expected) return reject(new Error(`body of ${length} bytes, not ${expected}`))
         give(port, connection)
         if (--running === 0 && sent >= total) {
           resolve({ ...summary(latencies, now - begin), p99Sent: p99(sinceSent), lag: p99(lag) })
@@ -231,8 +235,12 @@ function gets (count, pathOf) {
   return { paths, requests: paths.map(path => serialize({ path })) }
 }
 
-function take (port) {
-  return idle.get(port)?.pop() ?? createConnection({ port })
+function ofTenant (tenant) {
+  return Array.from({ length: 10 }, (_, index) => serialize({ path: `/api/orders/${1000 + index}?limit=10&fields=id`, headers: { 'x-tenant-id': tenant } }))
+}
+
+function take (port, statuses, socket = false) {
+  return idle.get(port)?.pop() ?? (socket ? createSocket({ port }) : createConnection({ port, statuses }))
 }
 
 function give (port, connection) {

@@ -37,10 +37,11 @@ export async function measure (scenario, settings) {
     const load = await keep(start('load.js', {}, { core: cores.load }))
     const targets = upstream.ready.ports.map(port => `http://127.0.0.1:${port}`)
     const subjects = await Promise.all(interleave(scenario, settings).map(async ({ name, variant, copy }) => {
-      const child = await keep(start(variant.file, { ...variant.options, targets }, { core: cores.gateway, nodeArguments: settings.nodeArguments }))
-      return { variant: name, copy, child, port: child.ready.port }
+      const child = await keep(start(variant.file, { ...variant.options, targets, silent: upstream.ready.silent }, { core: cores.gateway, nodeArguments: settings.nodeArguments }))
+      return { variant: name, copy, child, port: child.ready.port, neighbour: variant.neighbour }
     }))
-    return await kinds[scenario.kind]({ scenario, settings, subjects, load })
+    const neighbours = subjects.some(({ neighbour }) => neighbour !== undefined) ? await keep(start('load.js', {}, { core: cores.upstream })) : undefined
+    return await kinds[scenario.kind]({ scenario, settings, subjects, load, neighbours })
   } finally {
     await Promise.allSettled(started.map(async child => (await child).stop()))
   }
@@ -54,7 +55,7 @@ export async function measure (scenario, settings) {
 /** @type {Record<import('./scenarios.js').Scenario['kind'], (run: any) => Promise<Sample[]>>} */
 const kinds = { closed: inRounds, open: inRounds, delay: inRounds, idle: holdIdle, body: passBodies }
 
-async function inRounds ({ scenario, settings, subjects, load }) {
+async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
   // Before any load: it is in step that the upstream serves its versions.
   if (scenario.parts !== undefined) {
     for (const subject of subjects) {
@@ -79,9 +80,13 @@ async function inRounds ({ scenario, settings, subjects, load }) {
   return samples
 
   /** `sharers`: how many processes have the core at the same time. */
-  async function slice ({ variant, copy, child, port, length }, round, sharers) {
+  async function slice ({ variant, copy, child, port, length, neighbour }, round, sharers) {
     const closed = { port, ask: scenario.ask, length, connections: Math.ceil(connections / sharers) }
     const seconds = settings.seconds * sharers
+    // from before the slice to a little after it
+    const beside = neighbour === undefined ? undefined : neighbours.call('open', { port, ...neighbour, seconds: (settings.seconds + 2 * leadIn) * sharers + 0.3 })
+    // a failure is told when the slice is over
+    beside?.catch(() => {})
     await load.call('closed', { ...closed, seconds: leadIn * sharers })
     if (scenario.kind === 'delay') await child.call('watchDelay')
     const before = await child.call('usage')
@@ -89,6 +94,8 @@ async function inRounds ({ scenario, settings, subjects, load }) {
       ? await load.call('open', { port, ask: scenario.ask, length, rate: scenario.rate, seconds })
       : await load.call('closed', { ...closed, seconds })
     const after = await child.call('usage')
+    await beside
+    if (neighbour !== undefined && (await child.call('openCircuits')).some(tenant => tenant !== 'a')) throw new Error('a circuit is open that is not the neighbour\'s')
     const delay = scenario.kind === 'delay' ? await child.call('delay') : undefined
     return {
       round,

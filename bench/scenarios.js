@@ -83,6 +83,24 @@ export const scenarios = {
       { metric: 'cpu', of: '10,000 tenants', over: '1 tenant', atMost: 1.10 }
     ]
   },
+  'tenants-dead': {
+    title: 'GET, 200 bytes, 500 requests/s of tenant b by the clock, alone and beside 500/s of tenant a, whose own backend is well or dead',
+    kind: 'open',
+    ask: 'neighbourly',
+    rate: 500,
+    variants: {
+      alone: besideTenant('healthy', undefined),
+      'beside a healthy one': besideTenant('healthy', [200]),
+      'beside refused connections': besideTenant('refused', [502, 503]),
+      'beside no answers': besideTenant('silent', [503, 504]),
+      'beside no answers, no breaker': besideTenant('silent', [504], { neighbourBreaker: false })
+    },
+    reference: 'alone',
+    targets: [
+      { metric: 'p99', of: 'beside refused connections', over: 'alone', atMost: 1.10 },
+      { metric: 'p99', of: 'beside no answers', over: 'alone', atMost: 1.10 }
+    ]
+  },
   'rate-2000': {
     title: 'GET, 200 bytes, 2,000 requests/s by the clock',
     kind: 'open',
@@ -91,6 +109,17 @@ export const scenarios = {
     variants: pick('gateway', 'reply-from'),
     reference: 'reply-from',
     targets: [{ metric: 'p99', of: 'gateway', over: 'reply-from', atMost: 1.00 }]
+  },
+  'websocket-echo': {
+    title: 'WebSockets: a text of 200 bytes and its echo, 64 sockets',
+    kind: 'closed',
+    ask: 'messages',
+    variants: {
+      gateway: { ...variants.gateway, options: { websocket: true } },
+      'http-proxy': { ...variants['http-proxy'], options: { websocket: true }, copies: 3 }
+    },
+    reference: 'http-proxy',
+    targets: [{ metric: 'cpu', of: 'gateway', over: 'http-proxy', atMost: 0.70, aim: 0.60 }]
   },
   'idle-10000': {
     title: '10,000 idle keep-alive connections, one request each before and after',
@@ -165,6 +194,23 @@ function composite (strategy, kilobytes) {
   }
 }
 
+/**
+ * Two tenants of one gateway, of which the other one's requests are not measured.
+ * @param {'healthy' | 'refused' | 'silent'} neighbour Its own backend.
+ * @param {number[] | undefined} statuses What it may be answered; undefined: it asks nothing.
+ * @param {object} [options]
+ * @returns {Variant}
+ */
+function besideTenant (neighbour, statuses, options = {}) {
+  return {
+    file: 'gateways/gateway.js',
+    ours: true,
+    options: { neighbour, ...options },
+    copies: 2,
+    ...statuses === undefined ? undefined : { neighbour: { ask: 'neighbour', rate: 500, statuses } }
+  }
+}
+
 /** @param {...string} names */
 function pick (...names) {
   return Object.fromEntries(names.map(name => [name, variants[name]]))
@@ -175,6 +221,7 @@ function pick (...names) {
  * @property {string} file
  * @property {boolean} [ours] Needs a build.
  * @property {object} [options] Handed to the process beside `targets`.
+ * @property {{ ask: string, rate: number, statuses: number[] }} [neighbour] Requests beside those that are measured, by the clock.
  * @property {number} copies Processes of the same code, since one may be 10 % off; `--copies` overrides.
  */
 

@@ -7,11 +7,16 @@
  * GET *                 200 bytes of JSON
  * POST /sink/<bytes>    takes so many bytes, pausing once: a gateway without backpressure would have to store them
  * POST *                takes the 10 KB order, refuses anything else
+ * WebSockets            echo
+ *
+ * Beside it a port that accepts and never answers.
  */
 import { createServer } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pipeline } from 'node:stream'
+import { WebSocketServer } from 'ws'
 import { createDocuments } from './documents.js'
 import { megabyte, order, small } from './payloads.js'
 import { answer, options, ready } from './processes.js'
@@ -31,15 +36,25 @@ const parts = new Map(Object.entries(options.parts === undefined ? {} : createDo
 }))
 
 answer({})
+const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false })
 const ports = []
 for (let index = 0; index < (options.ports ?? 1); index++) {
   // keepAliveTimeout 0: pools stay connected while other variants have their turn
   const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, onRequest)
+  server.on('upgrade', (request, socket, head) => { sockets.handleUpgrade(request, socket, head, echo) })
   server.listen(0, '127.0.0.1', 4096)
   await once(server, 'listening')
   ports.push(server.address().port)
 }
-ready({ ports })
+const silent = createTcpServer(socket => { socket.on('error', () => {}).resume() })
+silent.listen(0, '127.0.0.1', 4096)
+await once(silent, 'listening')
+ready({ ports, silent: silent.address().port })
+
+function echo (socket) {
+  socket.on('error', () => {})
+  socket.on('message', (data, binary) => { socket.send(data, { binary }) })
+}
 
 function onRequest (request, response) {
   if (request.method === 'POST') {

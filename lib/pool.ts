@@ -48,7 +48,8 @@ function createPlainPool (origin: string, config: BackendConfig, socketPath: str
       const socket = first
       first = undefined
       if (socket === undefined || socket.destroyed) connect(options, callback)
-      else callback(null, socket)
+      // undici does not look at what it is given before it has asked
+      else process.nextTick(callback, null, socket)
     }
   })
 }

@@ -8,7 +8,7 @@ export const pool = { connections: 128, pipelining: 1, keepAliveTimeout: 60_000,
 
 /** @param {import('fastify').FastifyInstance} app */
 export async function serve (app) {
-  answer({ usage, connections: () => countConnections(app.server), watchDelay, delay })
+  answer({ openCircuits: () => openCircuits(app), usage, connections: () => countConnections(app.server), watchDelay, delay })
   await app.ready()
   app.server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
   await once(app.server, 'listening')
@@ -19,6 +19,11 @@ export async function serve (app) {
 function usage () {
   const { user, system } = process.cpuUsage()
   return { cpu: user + system, rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 }
+}
+
+/** The tenants with an open circuit; '' is everybody. Ours only. */
+function openCircuits ({ reverseproxy }) {
+  return reverseproxy.breakers.list().filter(({ state }) => state !== 'closed').map(({ scope }) => scope)
 }
 
 let watch

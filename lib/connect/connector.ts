@@ -1,7 +1,9 @@
 /** How a connection to a target comes about: TCP or a unix socket, perhaps through an HTTP proxy, then TLS. */
 import { isIP } from 'node:net'
 import { buildConnector } from 'undici'
+import { isCertificateAlert } from './failure.ts'
 import { throughProxy } from './tunnel.ts'
+import type { Socket } from 'node:net'
 import type { BackendConfig } from '../types.ts'
 
 type Connector = buildConnector.connector
@@ -42,12 +44,14 @@ function strict (connect: Connector): Connector {
   return (options, callback) => {
     connect(options, (...result) => {
       const [error, socket] = result
-      if (error === null) socket.prependListener('error', renameReset)
+      if (error === null) socket.prependListener('error', onError)
       callback(...result)
     })
   }
 }
 
-function renameReset (error: Error & { code?: string }): void {
+function onError (this: Socket, error: Error & { code?: string }): void {
   if (error.code === 'ECONNRESET') error.code = 'ERR_CONNECTION_RESET'
+  // the end of the connection comes after it, and would be the only thing that a request hears of
+  else if (error.code !== undefined && isCertificateAlert(error.code)) this.destroy()
 }

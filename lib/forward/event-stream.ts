@@ -27,12 +27,12 @@ export class EventEdge {
   }
 
   pass (chunk: Buffer): void {
-    this.#tail = (this.#tail + chunk.latin1Slice(Math.max(0, chunk.length - 4))).slice(-4)
+    this.#tail = (this.#tail + chunk.toString('latin1', Math.max(0, chunk.length - 4))).slice(-4)
   }
 
   /** How much of the chunk belongs to the event that has begun; undefined: all, and it goes on. */
   restIn (chunk: Buffer): number | undefined {
-    const found = BLANK_LINE.exec(this.#tail + chunk.latin1Slice())
+    const found = BLANK_LINE.exec(this.#tail + chunk.toString('latin1'))
     return found === null ? undefined : found.index + found[0].length - this.#tail.length
   }
 }

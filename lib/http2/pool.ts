@@ -30,6 +30,7 @@ export interface Http2PoolOptions {
 
 interface Session {
   readonly http2: ClientHttp2Session
+  readonly socket: Socket
   streams: number
   /** Most streams at once, as the target says. */
   limit: number
@@ -101,9 +102,9 @@ export class Http2Pool extends Dispatcher {
       if (this.#end === 'destroyed') call.fail(new errors.ClientDestroyedError())
       else this.#place(call)
     },
-    gaveUp: (http2, silent) => {
+    fellSilent: http2 => {
       // others would wait for it as long
-      const session = silent ? this.#sessions.find(one => one.http2 === http2) : undefined
+      const session = this.#sessions.find(one => one.http2 === http2)
       if (session !== undefined) this.#retire(session)
     }
   }
@@ -121,14 +122,14 @@ export class Http2Pool extends Dispatcher {
   }
 
   #send (session: Session, call: Http2Call): void {
-    const { http2 } = session
+    const { http2, socket } = session
     if (session.streams++ === 0) http2.ref()
     const left = (): void => {
       if (--session.streams === 0) http2.unref()
       this.#next()
       this.#checkIdle()
     }
-    if (!call.send(http2, left)) left()
+    if (!call.send(http2, socket, left)) left()
   }
 
   #next (): void {
@@ -181,7 +182,7 @@ export class Http2Pool extends Dispatcher {
         return
       }
       this.#connecting--
-      session = { http2, streams: 0, limit: maxConcurrentStreams, retired: false }
+      session = { http2, socket, streams: 0, limit: maxConcurrentStreams, retired: false }
       this.#sessions.push(session)
       this.#isPlain = false
       http2.setTimeout(keepAliveTimeout)

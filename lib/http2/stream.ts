@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import type { Dispatcher } from 'undici'
 import { answerFields, requestFields, withoutPseudo } from './fields.ts'
@@ -25,8 +26,8 @@ export interface Http2CallTools {
   readonly line: RequestLine
   /** The server has not looked at the request: it may go out on another connection. Only for requests that can be sent twice. */
   again (call: Http2Call): void
-  /** The client gave up before anything came: `silent` when the connection has not said a byte since the request. */
-  gaveUp (session: ClientHttp2Session, silent: boolean): void
+  /** It took too long, and nothing at all has come on the connection since it was last heard of. */
+  fellSilent (session: ClientHttp2Session): void
 }
 
 export class Http2Call implements Dispatcher.DispatchController {
@@ -38,7 +39,9 @@ export class Http2Call implements Dispatcher.DispatchController {
   #session: ClientHttp2Session | undefined = undefined
   #over = false
   #answered = false
-  #bytesBefore = 0
+  #socket: Socket | undefined = undefined
+  /** Bytes that had come on the connection when this call last heard of it. */
+  #heard = 0
   #raw: readonly string[] = []
   #trailers: IncomingHttpHeaders = {}
   /** Whether the end that was read is one that the server has sent. */
@@ -54,7 +57,7 @@ export class Http2Call implements Dispatcher.DispatchController {
   get rawHeaders (): string[] { return withoutPseudo(this.#raw) }
 
   /** Sends it. `onClosed` is called once, when its stream is gone; false: it did not take one. */
-  send (session: ClientHttp2Session, onClosed: () => void): boolean {
+  send (session: ClientHttp2Session, socket: Socket, onClosed: () => void): boolean {
     this.tries++
     try {
       this.handler.onRequestStart?.(this, {})
@@ -75,12 +78,17 @@ export class Http2Call implements Dispatcher.DispatchController {
     }
     this.#session = session
     this.#stream = stream
-    this.#bytesBefore = session.socket?.bytesRead ?? 0
+    this.#socket = socket
+    this.#heard = socket.bytesRead
     this.#watchEnd(stream)
     stream
       .on('headers', (fields: IncomingHttpHeaders) => { if (!this.#over) this.#start(fields) })
       .on('response', (fields: IncomingHttpHeaders, _flags: number, raw?: string[]) => { this.#onResponse(fields, raw) })
-      .on('data', (chunk: Buffer) => { if (!this.#over) this.handler.onResponseData?.(this, chunk) })
+      .on('data', (chunk: Buffer) => {
+        if (this.#over) return
+        this.#heard = socket.bytesRead
+        this.handler.onResponseData?.(this, chunk)
+      })
       .on('trailers', (fields: IncomingHttpHeaders) => { this.#trailers = fields })
       .on('end', () => { this.#onEnd() })
       .on('error', (error: Error) => { this.#onBroken(error) })
@@ -99,7 +107,7 @@ export class Http2Call implements Dispatcher.DispatchController {
       this.#stream.close(NGHTTP2_CANCEL)
       // what is read and dropped lets the stream end
       this.#stream.resume()
-      if (!this.#answered) this.tools.gaveUp(this.#session!, this.#session!.socket?.bytesRead === this.#bytesBefore)
+      if (isTimeout(reason) && this.#socket?.bytesRead === this.#heard) this.tools.fellSilent(this.#session!)
     }
     this.fail(reason)
   }
@@ -135,6 +143,7 @@ export class Http2Call implements Dispatcher.DispatchController {
   #onResponse (fields: IncomingHttpHeaders, raw: readonly string[] | undefined): void {
     if (this.#over) return
     this.#answered = true
+    this.#heard = this.#socket!.bytesRead
     this.#stream!.setTimeout(0)
     // older versions of Node have no list
     this.#raw = raw ?? Object.entries(fields).flatMap(([name, value]) => [value].flat().flatMap(one => [name, String(one)]))
@@ -203,6 +212,11 @@ export class Http2Call implements Dispatcher.DispatchController {
     const { body } = this.options
     if (body != null && !Buffer.isBuffer(body)) (body as unknown as BodyStream).destroy()
   }
+}
+
+function isTimeout (error: Error): boolean {
+  const { code } = error as { code?: string }
+  return code === 'RP_ERR_TIMEOUT' || code === 'UND_ERR_HEADERS_TIMEOUT'
 }
 
 function takesBody (method: string): boolean {

@@ -89,11 +89,9 @@ function send (reply: FastifyReply, answer: Answer, method: string, plain: boole
   const { body } = answer
   // a hook asked for the head only, and the client did not
   if (method === 'HEAD' && reply.request.raw.method !== 'HEAD') reply.removeHeader('content-length')
-  if (!Buffer.isBuffer(body)) {
-    if (body !== null && isEventStream(answer.headers['content-type'])) openAtOnce(reply)
-    reply.send(body ?? empty())
-  }
+  if (body !== null && !Buffer.isBuffer(body)) openAtOnce(reply)
   // Fastify would invent a type or a length for anything but a stream.
+  if (!Buffer.isBuffer(body)) reply.send(body ?? empty())
   else if (answer.status === 304 || method === 'HEAD' || !hasPlainType(answer.headers['content-type'])) reply.send(answer.stream())
   // Node joins a text with the headers into one string and one plain write; a Buffer takes the slower writev.
   else if (body.length <= SHORT && plain && isAscii(body)) reply.serializer(asItIs).send(body.toString('latin1'))
@@ -159,13 +157,14 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
   // a hook that has taken the backend's body may be reading it into its own stream
   if (!taken || replaced === null || !isStream(replaced)) answer.discard()
   reply.removeHeader('content-length').removeHeader('content-encoding')
+  // what else a hook sends may be a file that is not there, and that is no answer yet
   if (isEventStream(reply.getHeader('content-type'))) openAtOnce(reply)
   reply.send(replaced ?? empty())
 }
 
 /**
- * An event stream is open when its headers are there, and the first event may be long in coming. The backend's own body sees
- * to that by itself, but a hook may send it through a stream of its own.
+ * Headers go to the client when the backend has sent its own, also where a hook sends the body through a stream that waits for
+ * more: an event stream is open when its headers are there, and a body that breaks before its first byte is cut, too.
  */
 function openAtOnce ({ raw }: FastifyReply): void {
   raw.once('pipe', function flushHead (this: typeof raw, body: Readable) {

@@ -100,6 +100,11 @@ export abstract class Pair implements Expirable {
     else this.close(1001, 'idle timeout')
   }
 
+  /** The gateway has closed: nobody will look after them. */
+  forget (): void {
+    this.destroy()
+  }
+
   /** Something has come. */
   protected touch (): void {
     const { idleTimeout, deadlines } = this.options

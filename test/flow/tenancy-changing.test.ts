@@ -11,7 +11,7 @@ import { createSettings } from '../../lib/routes/settings.ts'
 import { httpUpstream, seededRandom, startGateway } from '../helper.ts'
 import type { Configure, GatewayOptions } from '../helper.ts'
 import { createClient, gatewayOptions, interleave, isKnown, known, optionsOf, startScene, WHO } from './tenancy-scene.ts'
-import type { Said } from './tenancy-scene.ts'
+import type { Said, Send } from './tenancy-scene.ts'
 
 t.setTimeout(120_000)
 
@@ -46,12 +46,13 @@ t.test('tenants who are found and loaded by functions that finish in any order',
   }), noRoutes)
   const hooked: string[] = []
   const send = createClient(t, url, who => ({ 'x-key': `key of ${who}` }))
-  const wrong = await interleave(async (who, method, path, body) => {
+  const watched = async (...[who, method, path, body]: Parameters<Send>): ReturnType<Send> => {
     const told = await send(who, method, path, body)
     const parts = told.value === undefined ? [] : 'backend' in (told.value as object) ? [told.value as Said] : Object.values(told.value as Record<string, Said>)
     for (const { hook } of parts) if (hook !== (who === undefined ? undefined : `${who} ${path}`)) hooked.push(`${who} ${path}: ${hook}`)
     return told
-  }, 1_200, random)
+  }
+  const wrong = await interleave(Object.assign(watched, { talk: send.talk }), 1_200, random)
   t.same(wrong, [])
   t.same(scene.wrong, [])
   t.same(hooked, [], 'headers of hooks are those of the request')

@@ -1,9 +1,11 @@
 /**
  * Fifty tenants, their backends, and clients who ask for all of them at once over the same connections.
  */
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'undici'
+import { WebSocket, WebSocketServer } from 'ws'
 import { httpUpstream } from '../helper.ts'
 import type { GatewayOptions, TestLike } from '../helper.ts'
 
@@ -53,10 +55,28 @@ export async function startScene (t: TestLike, random: () => number): Promise<Sc
   const wrong: string[] = []
   const failed = new Set<string>()
   for (const backend of new Set([...WHO.map(backendOf), 'orders'])) {
-    const { url } = await httpUpstream(t, (request, response) => { answer(backend, request, response) })
+    const { url, server } = await httpUpstream(t, (request, response) => { answer(backend, request, response) })
     urls.set(backend, url)
+    takeSockets(t, backend, server)
   }
   return { urls, wrong, faults: () => failed.size }
+
+  /** Says of the handshake what it says of requests, and then of each message. */
+  function takeSockets (t: TestLike, backend: string, server: Server): void {
+    const sockets = new WebSocketServer({ server })
+    t.teardown(() => {
+      for (const socket of sockets.clients) socket.terminate()
+      sockets.close()
+    })
+    sockets.on('connection', (socket, request) => {
+      const { pathname, searchParams } = new URL(request.url!, 'http://x')
+      const { 'x-tenant-id': tenant, 'x-plan': plan, 'x-hook': hook } = request.headers as IncomingHttpHeaders & Record<string, string | undefined>
+      const n = searchParams.get('n')
+      check(backend, { tenant, plan, n }, request)
+      socket.on('error', () => {})
+      socket.on('message', data => { socket.send(JSON.stringify({ backend, tenant, plan, hook, n, path: pathname, body: String(data) } satisfies Said)) })
+    })
+  }
 
   async function answer (backend: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url!, 'http://x')
@@ -98,18 +118,43 @@ interface Told {
   readonly value: unknown
 }
 
-export type Send = (who: string | undefined, method: 'GET' | 'POST' | 'HEAD', path: string, body?: string) => Promise<Told>
+export interface Send {
+  (who: string | undefined, method: 'GET' | 'POST' | 'HEAD', path: string, body?: string): Promise<Told>
+  /** Opens a WebSocket, sends the messages one after the other, and tells what came back. */
+  talk (who: string | undefined, path: string, messages: readonly string[]): Promise<unknown[]>
+}
 
 /** `identity`: headers that say who it is. */
 export function createClient (t: TestLike, url: string, identity: (who: string) => Record<string, string>): Send {
   const pool = new Pool(url, { connections: CONNECTIONS, pipelining: 1 })
   t.teardown(async () => { await pool.destroy() })
-  return async function send (who, method, path, body) {
-    const headers = { 'x-was': who ?? 'nobody', ...who === undefined ? {} : identity(who), ...body === undefined ? {} : { 'content-type': 'text/plain' } }
+  const said = (who: string | undefined) => ({ 'x-was': who ?? 'nobody', ...who === undefined ? {} : identity(who) })
+
+  async function talk (who: string | undefined, path: string, messages: readonly string[]): Promise<unknown[]> {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}${path}`, { headers: said(who) })
+    const told: unknown[] = []
+    try {
+      await once(socket, 'open')
+      for (const message of messages) {
+        const answered = once(socket, 'message') as Promise<[Buffer]>
+        socket.send(message)
+        const [data] = await answered
+        told.push(JSON.parse(String(data)))
+      }
+      socket.close()
+      await once(socket, 'close')
+    } finally {
+      socket.terminate()
+    }
+    return told
+  }
+
+  return Object.assign(async function send (who: string | undefined, method: 'GET' | 'POST' | 'HEAD', path: string, body?: string): Promise<Told> {
+    const headers = { ...said(who), ...body === undefined ? {} : { 'content-type': 'text/plain' } }
     const answer = await pool.request({ method, path, headers, body: body ?? null })
     const text = await answer.body.text()
     return { status: answer.statusCode, headers: answer.headers, value: text === '' ? undefined : JSON.parse(text) }
-  }
+  }, { talk })
 }
 
 /** What is wrong with an answer to request `n` of somebody; nothing, if all is well. */
@@ -165,10 +210,14 @@ const composite: Kind = async (send, who, n, random) => {
   ]
 }
 
-// WebSocket routes: one more kind, which opens a socket as `who`, exchanges a message or two, and tells what differs.
+const socket: Kind = async (send, who, n) => {
+  const bodies = [`${who} ${n} a`, `${who} ${n} b`]
+  const told = await send.talk(who, `/socket?n=${n}`, bodies)
+  return bodies.flatMap((body, index) => differences(`socket ${n} of ${who}`, told[index] as never, { ...saidBy(who, n), path: '/socket', body }))
+}
 
 /** What is sent, by how often. */
-const KINDS: readonly Kind[] = [plain, plain, plain, plain, plain, plain, plain, plain, composite, composite, composite, upload, upload, head, failing]
+const KINDS: readonly Kind[] = [plain, plain, plain, plain, plain, plain, plain, plain, composite, composite, composite, upload, upload, head, failing, socket]
 
 /** So many requests, `CLIENTS` at a time, in no order of tenants. Tells everything that was wrong. */
 export async function interleave (send: Send, count: number, random: () => number): Promise<string[]> {
@@ -207,6 +256,7 @@ export function gatewayOptions ({ urls }: Scene, tenancy: Record<string, unknown
     backends: { users: urls.get('everybody'), orders: urls.get('orders') },
     tenancy,
     routes: [
+      { name: 'socket', path: '/socket', proxy: { backend: 'users', websocket: true } },
       { name: 'plain', path: '/plain/*', proxy: { backend: 'users', rewrite: { stripPrefix: '/plain' } } },
       {
         name: 'composite',

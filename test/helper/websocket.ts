@@ -41,7 +41,7 @@ export function switching (changes: Readonly<Record<string, string | undefined>>
 }
 
 /** One frame. Without `mask` as a server sends it. */
-export function frame (opcode: number, payload: string | Buffer = '', { fin = true, mask = false, rsv1 = false } = {}): Buffer {
+export function wsFrame (opcode: number, payload: string | Buffer = '', { fin = true, mask = false, rsv1 = false } = {}): Buffer {
   const bytes = Buffer.from(payload)
   const { length } = bytes
   const size = length < 126 ? Buffer.of(length) : length < 65_536 ? Buffer.of(126, length >> 8, length & 255) : Buffer.concat([Buffer.of(127, 0, 0, 0, 0), be32(length)])

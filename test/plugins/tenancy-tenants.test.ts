@@ -117,7 +117,7 @@ t.test('tenants.set', async t => {
     t.same(owned(app), [])
   })
 
-  t.test('leaves WebSockets and bodies that are on their way alone', async t => {
+  t.test('leaves answers that are on their way alone', async t => {
     const up = await tenantUpstream(t)
     const { app, port } = await tenantGateway(t, { backends: { up: up.url }, tenancy: { tenants: { acme: { backends: { up: up.url } } } } })
     const client = await rawClient(t, port)

@@ -1,13 +1,13 @@
 /** How WebSockets end when the gateway or a target does, and when one end dies. */
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FIN, frame, handshake, rawClient, rawUpstream, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
+import { FIN, wsFrame, handshake, rawClient, rawUpstream, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
 import type { Configure, GatewayOptions, WsBackend } from '../helper.ts'
 
 const route = (websocket: object | boolean = true): Configure => app => {
   app.get('/ws/*', { proxy: { backend: 'up', websocket } }, app.reverseproxy.handler)
 }
-const GOING_AWAY = frame(8, Buffer.of(3, 233))
+const GOING_AWAY = wsFrame(8, Buffer.of(3, 233))
 
 async function start (t: Test, websocket: object | boolean = true, options: object = {}) {
   const backend: WsBackend = await wsBackend(t)
@@ -62,22 +62,22 @@ t.test('a close frame of ours comes between frames, never within one', async (t)
   const [up] = upstream.sockets
   const seen: Buffer[] = []
   up!.on('data', piece => { seen.push(piece) })
-  const [fromBackend, fromClient] = [frame(2, seededBytes(50_000)), frame(2, seededBytes(50_000), { mask: true })]
+  const [fromBackend, fromClient] = [wsFrame(2, seededBytes(50_000)), wsFrame(2, seededBytes(50_000), { mask: true })]
   up!.write(fromBackend.subarray(0, 20_000))
   client.send(fromClient.subarray(0, 20_000))
   t.ok(await waitFor(() => Buffer.concat(seen).length >= 20_000))
   const closed = app.close()
   await sleep(50)
   t.notOk(client.raw.includes(GOING_AWAY))
-  up!.write(Buffer.concat([fromBackend.subarray(20_000), frame(1, 'never')]))
-  client.send(Buffer.concat([fromClient.subarray(20_000), frame(1, 'never', { mask: true })]))
+  up!.write(Buffer.concat([fromBackend.subarray(20_000), wsFrame(1, 'never')]))
+  client.send(Buffer.concat([fromClient.subarray(20_000), wsFrame(1, 'never', { mask: true })]))
   const body = (): Buffer => client.raw.subarray(client.raw.indexOf('\r\n\r\n') + 4)
   t.ok(await waitFor(() => body().length >= fromBackend.length + 4 && Buffer.concat(seen).length >= fromClient.length + 8))
   t.ok(body().equals(Buffer.concat([fromBackend, GOING_AWAY])))
   t.ok(Buffer.concat(seen).subarray(0, fromClient.length).equals(fromClient))
   t.equal(Buffer.concat(seen).length, fromClient.length + 8, 'and one masked close frame')
   // both answer, and both are let go
-  client.send(frame(8, Buffer.of(3, 233), { mask: true }))
+  client.send(wsFrame(8, Buffer.of(3, 233), { mask: true }))
   up!.write(GOING_AWAY)
   await closed
   t.ok(client.ended)
@@ -109,17 +109,17 @@ t.test('a client that half-closes ends it; what was under way arrives', async (t
   t.ok(await waitFor(() => client.raw.includes('\r\n\r\n')))
   const seen: Buffer[] = []
   upstream.sockets[0]!.on('data', piece => { seen.push(piece) })
-  client.send([frame(2, seededBytes(300_000), { mask: true }), FIN])
+  client.send([wsFrame(2, seededBytes(300_000), { mask: true }), FIN])
   t.ok(await upstream.dropped())
   t.equal(Buffer.concat(seen).length, 300_014)
-  upstream.sockets[0]!.write(frame(1, 'last words'))
+  upstream.sockets[0]!.write(wsFrame(1, 'last words'))
   t.ok(await waitFor(() => client.raw.includes('last words')), 'and the other way for a moment')
   t.ok(await client.closes(2000), 'a second later it is over')
 })
 
 t.test('a backend that goes without a word: the client has all that it said', async (t) => {
   const bytes = seededBytes(1_000_000)
-  const { port, app } = await startPair(t, [switching(), frame(2, bytes), FIN], { configure: route() })
+  const { port, app } = await startPair(t, [switching(), wsFrame(2, bytes), FIN], { configure: route() })
   const client = await rawClient(t, port)
   client.send(handshake('/ws/'))
   t.ok(await client.closes())
@@ -131,12 +131,12 @@ t.test('a backend that goes without a word: the client has all that it said', as
 t.test('a hundred resets from either side in the middle of messages leave nothing behind', async (t) => {
   const upstream = await rawUpstream(t, ({ socket, nth }) => {
     if (nth % 2 === 0) setTimeout(() => { socket.resetAndDestroy() }, 30)
-    return [switching(), frame(2, seededBytes(200_000)).subarray(0, 150_000)]
+    return [switching(), wsFrame(2, seededBytes(200_000)).subarray(0, 150_000)]
   })
   const { port, app } = await startGateway(t, { circuitBreaker: false, backends: { up: upstream.url } }, route())
   await Promise.all(Array.from({ length: 100 }, async () => {
     const client = await rawClient(t, port)
-    client.send([handshake('/ws/'), frame(2, seededBytes(100_000), { mask: true }).subarray(0, 50_000)])
+    client.send([handshake('/ws/'), wsFrame(2, seededBytes(100_000), { mask: true }).subarray(0, 50_000)])
     await sleep(60)
     client.resetAndDestroy()
   }))
@@ -151,4 +151,15 @@ t.test('an upgrade on a connection that is open while the gateway closes is refu
   t.equal(client.responses[0]!.status, 403)
   await app.close()
   t.ok(client.closed)
+})
+
+t.test('when the gateway has closed, nothing of it is connected to a backend', async (t) => {
+  const upstream = await rawUpstream(t, [switching()])
+  const { port, app } = await startGateway(t, { backends: { up: upstream.url } }, route())
+  const client = await rawClient(t, port)
+  client.send(handshake('/ws/'))
+  t.ok(await waitFor(() => client.raw.includes('\r\n\r\n')))
+  client.resetAndDestroy()
+  await app.close()
+  t.ok(await upstream.dropped(undefined, 200))
 })

@@ -1,6 +1,6 @@
 /** Handshakes that are not right, on both sides: the status says so, nothing crashes, nothing is left open. */
 import t from 'tap'
-import { KEY, acceptFor, frame, get, handshake, post, rawClient, RESET, startPair, switching, wait, waitFor } from '../helper.ts'
+import { KEY, acceptFor, wsFrame, get, handshake, post, rawClient, RESET, startPair, switching, wait, waitFor } from '../helper.ts'
 import type { Configure } from '../helper.ts'
 
 const configure: Configure = app => {
@@ -118,7 +118,7 @@ t.test('a silent backend is a 504, one that hangs up a 502', async (t) => {
 })
 
 t.test('the total time of a call ends with the handshake', async (t) => {
-  const { port } = await startPair(t, [switching(), wait(300), frame(1, 'late')], { configure, backend: { timeout: { total: 150, idle: 100 } } })
+  const { port } = await startPair(t, [switching(), wait(300), wsFrame(1, 'late')], { configure, backend: { timeout: { total: 150, idle: 100 } } })
   const client = await rawClient(t, port)
   client.send(handshake('/ws/'))
   t.ok(await waitFor(() => client.raw.includes('late')))

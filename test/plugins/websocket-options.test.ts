@@ -1,7 +1,7 @@
 /** The options of `websocket`: who may open one, how large, how silent, and the hooks. */
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { frame, handshake, rawClient, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
+import { wsFrame, handshake, rawClient, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
 import type { Configure, GatewayOptions, WsBackend } from '../helper.ts'
 import type { WebSocketConnection, WebSocketEnd, WebSocketMessage } from '../../lib/websocket/types.ts'
 
@@ -218,26 +218,26 @@ t.test('an onMessage that throws, rejects or returns nonsense closes with 1011',
 })
 
 t.test('pings and pongs pass a relay and are answered once', async (t) => {
-  const { port, upstream } = await startPair(t, [switching(), frame(9, 'from backend')], { configure: route({ onMessage () {} }), gateway: { shutdown: { timeout: 100 } } })
+  const { port, upstream } = await startPair(t, [switching(), wsFrame(9, 'from backend')], { configure: route({ onMessage () {} }), gateway: { shutdown: { timeout: 100 } } })
   const client = await rawClient(t, port)
-  client.send(Buffer.concat([handshake('/ws/'), frame(9, 'from client', { mask: true })]))
-  t.ok(await waitFor(() => client.raw.includes(frame(9, 'from backend'))))
+  client.send(Buffer.concat([handshake('/ws/'), wsFrame(9, 'from client', { mask: true })]))
+  t.ok(await waitFor(() => client.raw.includes(wsFrame(9, 'from backend'))))
   const seen: Buffer[] = []
   upstream.sockets[0]!.on('data', piece => { seen.push(piece) })
-  client.send(frame(10, 'from backend', { mask: true }))
+  client.send(wsFrame(10, 'from backend', { mask: true }))
   t.ok(await waitFor(() => Buffer.concat(seen).length >= 18))
   await sleep(50)
   t.equal(Buffer.concat(seen).at(-18), 0x8a, 'a pong')
   const after = client.raw.subarray(client.raw.indexOf('\r\n\r\n') + 4)
-  t.ok(after.equals(frame(9, 'from backend')), 'and no pong of ours')
+  t.ok(after.equals(wsFrame(9, 'from backend')), 'and no pong of ours')
 })
 
 t.test('what is no WebSocket frame closes a relay with 1002, a broken text with 1007', async (t) => {
-  for (const [bytes, code] of [[frame(1, 'unmasked'), 1002], [frame(3, 'x', { mask: true }), 1002], [frame(1, Buffer.of(0xff), { mask: true }), 1007], [frame(1, 'x', { mask: true, rsv1: true }), 1002]] as const) {
+  for (const [bytes, code] of [[wsFrame(1, 'unmasked'), 1002], [wsFrame(3, 'x', { mask: true }), 1002], [wsFrame(1, Buffer.of(0xff), { mask: true }), 1007], [wsFrame(1, 'x', { mask: true, rsv1: true }), 1002]] as const) {
     const { port } = await startPair(t, [switching()], { configure: route({ onMessage () {} }), gateway: { shutdown: { timeout: 100 } } })
     const client = await rawClient(t, port)
     client.send(Buffer.concat([handshake('/ws/'), bytes]))
-    const close = frame(8, Buffer.of(code >> 8, code & 255))
+    const close = wsFrame(8, Buffer.of(code >> 8, code & 255))
     t.ok(await waitFor(() => client.raw.includes(close)), String(code))
     t.ok(await client.closes())
   }
@@ -250,4 +250,48 @@ t.test('a relay without maxPayload has a limit all the same', async (t) => {
   t.equal((await client.message(0)).length, 1_048_576)
   client.socket.send(Buffer.alloc(1_048_577))
   t.same(await client.closed(), [1009, 'message too big'])
+})
+
+// ---------------------------------------------------------------- others who have a say
+
+t.test('hooks may answer something else in place of a 101', async (t) => {
+  const backend = await wsBackend(t)
+  for (const [name, hook, status] of [
+    ['another status', async (_request: unknown, reply: { code (status: number): unknown }, payload: unknown) => { reply.code(418); return payload }, 418],
+    ['an error', async () => { throw new Error('boom') }, 500]
+  ] as const) {
+    const { url, app } = await startGateway(t, { backends: { up: backend.url } }, app => {
+      app.addHook('onSend', hook as never)
+      return route(true)(app)
+    })
+    await t.rejects(wsClient(t, `${url}/ws/`), { message: `refused with ${status}` }, name)
+    t.ok(await waitFor(() => backend.sockets.size === 0), 'the backend is let go')
+    t.equal(app.reverseproxy.backends.get('up')!.targets[0]!.inflight, 0)
+  }
+})
+
+t.test('onResponse and the log see the handshake as one request', async (t) => {
+  const backend = await wsBackend(t)
+  const statuses: number[] = []
+  const { url } = await startGateway(t, { backends: { up: backend.url } }, app => {
+    app.addHook('onResponse', async (request, reply) => { statuses.push(reply.statusCode, request.reverseproxy!.attempts.length) })
+    return route(true)(app)
+  })
+  await wsClient(t, `${url}/ws/`)
+  t.same(statuses, [101, 1])
+})
+
+t.test('a tenant may be without WebSockets, or have options of its own', async (t) => {
+  const backend = await wsBackend(t)
+  const { url } = await startGateway(t, {
+    backends: { up: backend.url },
+    tenancy: { tenants: { plain: { routes: { ws: { proxy: { websocket: false } } } }, strict: { routes: { ws: { proxy: { websocket: { origins: ['a.example'] } } } } } } },
+    routes: [{ name: 'ws', path: '/ws', proxy: { backend: 'up', websocket: true } }]
+  } as GatewayOptions, () => {})
+  const as = (tenant: string, origin?: string) => wsClient(t, `${url}/ws`, [], { headers: { 'x-tenant-id': tenant }, ...origin === undefined ? {} : { origin } })
+  await t.resolves(as('other'))
+  await t.rejects(as('plain'), { message: 'refused with 200' })
+  await t.rejects(as('strict'), { message: 'refused with 403' })
+  await t.resolves(as('strict', 'https://a.example'))
+  t.equal(backend.requests.length, 2)
 })

@@ -1,6 +1,6 @@
 /** WebSockets through the gateway: what passes, what the backend sees, how they end. */
 import t, { type Test } from 'tap'
-import { frame, get, handshake, httpUpstream, rawClient, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
+import { wsFrame, get, handshake, httpUpstream, rawClient, seededBytes, startGateway, startPair, switching, waitFor, wsBackend, wsClient } from '../helper.ts'
 import type { Configure, GatewayOptions, WsBackend } from '../helper.ts'
 
 const route = (proxy: object = {}): Configure => app => {
@@ -45,12 +45,12 @@ t.test('the backend gets path, query, cookies, Origin, Authorization and all sub
 })
 
 t.test('frames, fragments, pings and pongs pass byte for byte, early ones too', async (t) => {
-  const { port, upstream } = await startPair(t, [switching(), frame(9, 'ping')], { configure: route() })
+  const { port, upstream } = await startPair(t, [switching(), wsFrame(9, 'ping')], { configure: route() })
   const client = await rawClient(t, port)
-  const early = Buffer.concat([frame(1, 'a', { fin: false, mask: true }), frame(9, 'in between', { mask: true })])
-  const late = Buffer.concat([frame(0, 'b', { mask: true }), frame(2, seededBytes(70_000), { mask: true })])
+  const early = Buffer.concat([wsFrame(1, 'a', { fin: false, mask: true }), wsFrame(9, 'in between', { mask: true })])
+  const late = Buffer.concat([wsFrame(0, 'b', { mask: true }), wsFrame(2, seededBytes(70_000), { mask: true })])
   client.send([Buffer.concat([handshake('/ws/'), early])])
-  t.ok(await waitFor(() => client.raw.includes(frame(9, 'ping'))))
+  t.ok(await waitFor(() => client.raw.includes(wsFrame(9, 'ping'))))
   client.send(late)
   const seen: Buffer[] = []
   upstream.sockets[0]!.on('data', piece => { seen.push(piece) })
