@@ -19,6 +19,7 @@ import type { OptionProblem } from '../lib/errors.ts'
 import type { PlaceOf } from '../lib/routes/declare.ts'
 import type { RouteTenancyOptions, TenantContext, TenantOptions } from '../lib/options/index.ts'
 import type { OnTenant, RouteOverride, RouteTenancyConfig, TenancyConfig, Tenant, TenantHeaders } from '../lib/tenancy/types.ts'
+import type { Directory } from '../lib/tenancy/index.ts'
 import type { Scope } from '../lib/tenancy/scopes.ts'
 import type { Metadata, RequestRecord } from '../lib/types.ts'
 
@@ -291,7 +292,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   for (const [id, options] of Object.entries(config.tenancy.tenants)) learn(id, options, 'options')
 
-  function createTenantDirectory ({ load, cache }: TenancyConfig) {
+  function createTenantDirectory ({ load, cache }: TenancyConfig): Directory<TenantOptions | false> {
     return createDirectory<TenantOptions | false>({
       load: load!,
       cache,

@@ -3,13 +3,12 @@
  * Where it comes to HTTP/1.1, undici's pool does the work, and does it for upgrades in any case.
  */
 import { connect as connectHttp2 } from 'node:http2'
-import type { ClientHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import type { buildConnector } from 'undici'
 import { Http2Call } from './stream.ts'
-import type { Http2CallTools } from './stream.ts'
+import type { Http2CallTools, Http2Line } from './stream.ts'
 
 export interface Http2PoolOptions {
   /** Scheme and authority of the target. */
@@ -28,9 +27,7 @@ export interface Http2PoolOptions {
   plain (spare: Socket | undefined): Dispatcher
 }
 
-interface Session {
-  readonly http2: ClientHttp2Session
-  readonly socket: Socket
+interface Session extends Http2Line {
   streams: number
   /** Most streams at once, as the target says. */
   limit: number
@@ -64,7 +61,7 @@ export class Http2Pool extends Dispatcher {
     if (this.#isPlain || (options.upgrade != null && options.upgrade !== false)) return this.#http1().dispatch(options, handler)
     const { protocol, host } = this.#url
     const line = { method: options.method, path: options.path, scheme: protocol.slice(0, -1), authority: host }
-    const call = new Http2Call(options, handler, { line, ...this.#tools })
+    const call = new Http2Call(options, handler, { line, maxHeaderSize: this.#options.maxHeaderSize, again: this.#again })
     if (this.#end !== undefined) call.fail(this.#end === 'closing' ? new errors.ClientClosedError() : new errors.ClientDestroyedError())
     else this.#place(call)
     return true
@@ -97,16 +94,9 @@ export class Http2Pool extends Dispatcher {
 
   // ---- inside
 
-  readonly #tools: Omit<Http2CallTools, 'line'> = {
-    again: call => {
-      if (this.#end === 'destroyed') call.fail(new errors.ClientDestroyedError())
-      else this.#place(call)
-    },
-    fellSilent: http2 => {
-      // others would wait for it as long
-      const session = this.#sessions.find(one => one.http2 === http2)
-      if (session !== undefined) this.#retire(session)
-    }
+  readonly #again: Http2CallTools['again'] = call => {
+    if (this.#end === 'destroyed') call.fail(new errors.ClientDestroyedError())
+    else this.#place(call)
   }
 
   #place (call: Http2Call): void {
@@ -122,14 +112,17 @@ export class Http2Pool extends Dispatcher {
   }
 
   #send (session: Session, call: Http2Call): void {
-    const { http2, socket } = session
-    if (session.streams++ === 0) http2.ref()
-    const left = (): void => {
-      if (--session.streams === 0) http2.unref()
-      this.#next()
-      this.#checkIdle()
-    }
-    if (!call.send(http2, socket, left)) left()
+    if (session.streams++ === 0) session.http2.ref()
+    if (!call.send(session)) session.left(false)
+  }
+
+  #left (session: Session, silent: boolean): void {
+    if (--session.streams === 0) session.http2.unref()
+    // others would wait for it as long
+    if (silent) this.#retire(session)
+    if (silent && session.streams === 0) session.http2.destroy()
+    this.#next()
+    this.#checkIdle()
   }
 
   #next (): void {
@@ -182,8 +175,8 @@ export class Http2Pool extends Dispatcher {
         return
       }
       this.#connecting--
-      session = { http2, socket, streams: 0, limit: maxConcurrentStreams, retired: false }
-      this.#sessions.push(session)
+      const made: Session = { http2, streams: 0, heard: 0, limit: maxConcurrentStreams, retired: false, left: silent => { this.#left(made, silent) } }
+      this.#sessions.push(session = made)
       this.#isPlain = false
       http2.setTimeout(keepAliveTimeout)
       http2.unref()

@@ -6,7 +6,6 @@
  */
 import { constants } from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
-import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import type { Dispatcher } from 'undici'
 import { answerFields, requestFields, withoutPseudo } from './fields.ts'
@@ -24,10 +23,18 @@ interface BodyStream {
 
 export interface Http2CallTools {
   readonly line: RequestLine
+  readonly maxHeaderSize: number
   /** The server has not looked at the request: it may go out on another connection. Only for requests that can be sent twice. */
   again (call: Http2Call): void
-  /** It took too long, and nothing at all has come on the connection since it was last heard of. */
-  fellSilent (session: ClientHttp2Session): void
+}
+
+/** The connection that it is sent on. */
+export interface Http2Line {
+  readonly http2: ClientHttp2Session
+  /** Pieces of answers that have come, of whichever stream. */
+  heard: number
+  /** A call is over. `silent`: it took too long, and nothing at all has come on the connection since it was last heard of. */
+  left (silent: boolean): void
 }
 
 export class Http2Call implements Dispatcher.DispatchController {
@@ -36,11 +43,10 @@ export class Http2Call implements Dispatcher.DispatchController {
   /** How often it has been sent. */
   tries = 0
   #stream: ClientHttp2Stream | undefined = undefined
-  #session: ClientHttp2Session | undefined = undefined
   #over = false
   #answered = false
-  #socket: Socket | undefined = undefined
-  /** Bytes that had come on the connection when this call last heard of it. */
+  #on: Http2Line | undefined = undefined
+  /** What had been heard on the connection when this call last was. */
   #heard = 0
   #raw: readonly string[] = []
   #trailers: IncomingHttpHeaders = {}
@@ -56,8 +62,8 @@ export class Http2Call implements Dispatcher.DispatchController {
   get aborted (): boolean { return this.reason !== null }
   get rawHeaders (): string[] { return withoutPseudo(this.#raw) }
 
-  /** Sends it. `onClosed` is called once, when its stream is gone; false: it did not take one. */
-  send (session: ClientHttp2Session, socket: Socket, onClosed: () => void): boolean {
+  /** Sends it. false: it takes no stream. */
+  send (on: Http2Line): boolean {
     this.tries++
     try {
       this.handler.onRequestStart?.(this, {})
@@ -71,31 +77,26 @@ export class Http2Call implements Dispatcher.DispatchController {
       const fields = requestFields(this.tools.line, headers as string[])
       if (Buffer.isBuffer(body)) fields['content-length'] = body.length
       else if (body === null && takesBody(this.tools.line.method)) fields['content-length'] = 0
-      stream = session.request(fields, { endStream: body === null })
+      stream = on.http2.request(fields, { endStream: body === null })
     } catch (error) {
       this.fail(new errors.InvalidArgumentError((error as Error).message))
       return false
     }
-    this.#session = session
+    this.#on = on
     this.#stream = stream
-    this.#socket = socket
-    this.#heard = socket.bytesRead
+    this.#heard = on.heard
     this.#watchEnd(stream)
     stream
       .on('headers', (fields: IncomingHttpHeaders) => { if (!this.#over) this.#start(fields) })
       .on('response', (fields: IncomingHttpHeaders, _flags: number, raw?: string[]) => { this.#onResponse(fields, raw) })
       .on('data', (chunk: Buffer) => {
-        if (this.#over) return
-        this.#heard = socket.bytesRead
-        this.handler.onResponseData?.(this, chunk)
+        this.#heard = ++on.heard
+        if (!this.#over) this.handler.onResponseData?.(this, chunk)
       })
       .on('trailers', (fields: IncomingHttpHeaders) => { this.#trailers = fields })
       .on('end', () => { this.#onEnd() })
-      .on('error', (error: Error) => { this.#onBroken(error) })
-      .on('close', () => {
-        this.#onBroken(undefined)
-        onClosed()
-      })
+      .on('error', (error: Error) => { this.#onBroken(stream, error) })
+      .on('close', () => { this.#onBroken(stream, undefined) })
     this.#write(stream, body as Buffer | BodyStream | null)
     return true
   }
@@ -103,12 +104,9 @@ export class Http2Call implements Dispatcher.DispatchController {
   abort (reason: Error): void {
     if (this.#over) return
     this.reason = reason
-    if (this.#stream !== undefined) {
-      this.#stream.close(NGHTTP2_CANCEL)
-      // what is read and dropped lets the stream end
-      this.#stream.resume()
-      if (isTimeout(reason) && this.#socket?.bytesRead === this.#heard) this.tools.fellSilent(this.#session!)
-    }
+    this.#stream?.close(NGHTTP2_CANCEL)
+    // what is read and dropped lets the stream end
+    this.#stream?.resume()
     this.fail(reason)
   }
 
@@ -127,10 +125,17 @@ export class Http2Call implements Dispatcher.DispatchController {
     if (this.#over) return
     this.#over = true
     this.#dropBody()
+    this.#leave(isTimeout(error) && this.#on?.heard === this.#heard)
     this.handler.onResponseError?.(this, error)
   }
 
   // ---- inside
+
+  #leave (silent: boolean): void {
+    const on = this.#on
+    this.#on = undefined
+    on?.left(silent)
+  }
 
   #start (fields: IncomingHttpHeaders): void {
     try {
@@ -143,10 +148,14 @@ export class Http2Call implements Dispatcher.DispatchController {
   #onResponse (fields: IncomingHttpHeaders, raw: readonly string[] | undefined): void {
     if (this.#over) return
     this.#answered = true
-    this.#heard = this.#socket!.bytesRead
+    this.#heard = ++this.#on!.heard
     this.#stream!.setTimeout(0)
     // older versions of Node have no list
     this.#raw = raw ?? Object.entries(fields).flatMap(([name, value]) => [value].flat().flatMap(one => [name, String(one)]))
+    if (sizeOf(this.#raw) > this.tools.maxHeaderSize) {
+      this.abort(new errors.HeadersOverflowError())
+      return
+    }
     if (this.#stream!.endAfterHeaders) this.#complete = true
     this.#start(fields)
   }
@@ -176,13 +185,17 @@ export class Http2Call implements Dispatcher.DispatchController {
       this.#dropBody()
       stream.close(NGHTTP2_NO_ERROR)
     }
+    this.#leave(false)
     this.handler.onResponseEnd?.(this, answerFields(this.#trailers) as never)
   }
 
-  #onBroken (error: Error | undefined): void {
-    if (this.#over) return
-    const { rstCode = NGHTTP2_CANCEL } = this.#stream ?? {}
+  #onBroken (stream: ClientHttp2Stream, error: Error | undefined): void {
+    // an earlier try says no more
+    if (this.#over || stream !== this.#stream) return
+    const { rstCode = NGHTTP2_CANCEL } = stream
     if (rstCode === NGHTTP2_REFUSED_STREAM && !this.#answered && this.tries < 3 && isReplayable(this.options.body)) {
+      this.#stream = undefined
+      this.#leave(false)
       this.tools.again(this)
       return
     }
@@ -212,6 +225,12 @@ export class Http2Call implements Dispatcher.DispatchController {
     const { body } = this.options
     if (body != null && !Buffer.isBuffer(body)) (body as unknown as BodyStream).destroy()
   }
+}
+
+function sizeOf (raw: readonly string[]): number {
+  let size = 0
+  for (const text of raw) size += text.length
+  return size
 }
 
 function isTimeout (error: Error): boolean {

@@ -109,7 +109,8 @@ export async function frameUpstream (t: TestLike, onRequest: (socket: Socket, st
         greeted = true
         rest = rest.subarray(24)
       }
-      while (greeted && rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      if (!greeted) return
+      while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
         const size = rest.readUIntBE(0, 3)
         const [type, flags, stream] = [rest[3]!, rest[4]!, rest.readUInt32BE(5)]
         if (type === 4 && (flags & 1) === 0) socket.write(http2Frame(4, 1, 0))
