@@ -40,6 +40,10 @@ console.log(`The gateway listens on ${url}. Try:
   curl -H 'x-tenant-id: acme, globex' ${url}/api/users
   curl ${url}/tenants
 
+  # a WebSocket chat and an event stream: open ${url}/live in two windows
+  curl -N ${url}/live/clock
+  curl -N -H 'last-event-id: 41' ${url}/live/clock
+
   # break a backend, and see the circuit open and close again
   curl -X POST '${url}/_demo/orders/fail?seconds=8'
   for i in 1 2 3 4 5; do curl -s ${url}/api/orders; echo; done

@@ -1,11 +1,12 @@
 /**
- * Small services for the gateway to stand in front of: users (two copies, and one of a tenant's own), orders, products, and
- * reviews, which is out of order.
+ * Small services for the gateway to stand in front of: users (two copies, and one of a tenant's own), orders, products,
+ * reviews, which is out of order, and a lively one (`live.ts`).
  * Every answer says who gave it: `x-served-by`.
  */
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { AddressInfo } from 'node:net'
+import { live } from './live.ts'
 
 const USERS = [
   { id: 1, name: 'Ada Lovelace', email: 'ada@example.com', bossId: null },
@@ -88,11 +89,12 @@ const SERVERS = [
   ['orders', orders, 4003],
   ['products', products, 4004],
   ['reviews', reviews, 4005],
-  ['users-acme', usersOfAcme, 4006]
+  ['users-acme', usersOfAcme, 4006],
+  ['live', live, 4007]
 ] as const
 
 export interface Backends {
-  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`, `REVIEWS`, `USERS_ACME`. */
+  /** Where they listen, under the names that `gateway.yaml` uses: `USERS_A`, `USERS_B`, `ORDERS`, `PRODUCTS`, `REVIEWS`, `USERS_ACME`, `LIVE`. */
   readonly urls: Readonly<Record<string, string>>
   close (): Promise<void>
 }

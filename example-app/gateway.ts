@@ -4,11 +4,15 @@
 import underPressure from '@fastify/under-pressure'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import reverseproxy from '../index.ts'
 import { loadConfigFile } from '../lib/config-file.ts'
 
 const FILE = fileURLToPath(new URL('gateway.yaml', import.meta.url))
+const PAGE = new URL('live.html', import.meta.url)
+/** The page has all it needs in itself, and talks to nobody but the gateway. */
+const PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 export interface Gateway {
   readonly app: FastifyInstance
@@ -44,6 +48,13 @@ export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promi
       }
     }
   }, app.reverseproxy.handler)
+
+  // A page of the gateway's own, which shows WebSockets and events.
+  const page = await readFile(PAGE)
+  app.get('/live', async (_request, reply) => {
+    reply.headers({ 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache', 'content-security-policy': PAGE_POLICY })
+    return page
+  })
 
   // What the gateway knows about its backends.
   app.get('/backends', async () => app.reverseproxy.backends.list())

@@ -167,7 +167,7 @@ const retry: FastifyPluginAsync = async function retry (fastify) {
       const timer: Expirable = { expiresAt: 0, before: undefined, after: undefined, list: undefined, expire () { reject(new TimeoutError()) } }
       if (call.deadline !== Infinity) deadlines.arm(timer, call.deadline - clock.now())
       kept.then(resolve, (error: Error) => {
-        (call.record as { aborted: boolean }).aborted = true
+        if (error instanceof AbortedError) (call.record as { aborted: boolean }).aborted = true
         reject(error)
       }).finally(() => { deadlines.disarm(timer) })
     })

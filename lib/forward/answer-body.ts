@@ -34,8 +34,16 @@ export class AnswerBody extends Readable {
   /** Headers go to the client as soon as the backend has sent its own, not with the first byte of the body. */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     super.pipe(destination, options)
-    const response = destination as unknown as Partial<ServerResponse>
-    if (this.readableLength === 0 && response.headersSent === false) response.flushHeaders?.()
+    if (this.readableLength === 0) sendHead(destination as unknown as ServerResponse)
     return destination
   }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** Sends the headers, if that has not been done: with Node's `flushHeaders` those of HTTP/1.1 would leave as UTF-8, not as Latin-1. */
+export function sendHead (response: ServerResponse): void {
+  if (response.headersSent !== false || response.destroyed) return
+  if (response.req?.httpVersionMajor === 1) response.write(NOTHING)
+  else response.flushHeaders?.()
 }

@@ -8,8 +8,8 @@ import { EventEmitter } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
-import { AbortedError, BadRequestError, BodyTooLargeError, InvalidCallError } from '../errors.ts'
-import { payloadOf } from './payload.ts'
+import { AbortedError, BodyTooLargeError, InvalidCallError } from '../errors.ts'
+import { broken, isTorn, payloadOf } from './payload.ts'
 import type { BodyPlan } from '../types.ts'
 
 /** Bodies up to this size wait one tick, so that one that came with its headers leaves with them as well. */
@@ -179,6 +179,10 @@ export class RequestBody extends EventEmitter {
       queueMicrotask(this.#onEnd)
       return
     }
+    if (this.#raw.destroyed) {
+      queueMicrotask(this.#onGone)
+      return
+    }
     this.#raw.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onGone)
   }
 
@@ -198,15 +202,12 @@ export class RequestBody extends EventEmitter {
   readonly #onEnd = (): void => {
     if (this.destroyed) return
     this.#raw.off('close', this.#onGone)
-    // an HTTP/2 stream that is torn down ends its body before it says that it is gone
-    if (this.#raw.aborted === true) this.emit('error', new AbortedError())
+    if (isTorn(this.#raw)) this.emit('error', new AbortedError())
     else this.emit('end')
   }
 
   readonly #onError = (error?: Error): void => {
-    if (this.destroyed) return
-    // what a hook's stream makes of a body that it cannot read is the client's fault, as in Fastify
-    this.emit('error', 'aborted' in this.#raw ? new AbortedError() : Object.assign(new BadRequestError('its body cannot be read'), { cause: error }))
+    if (!this.destroyed) this.emit('error', broken(this.#raw, error))
   }
 
   readonly #onGone = (): void => {

@@ -11,7 +11,7 @@ import type { Dispatcher } from 'undici'
 import { answerFields, requestFields, withoutPseudo } from './fields.ts'
 import type { RequestLine } from './fields.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
 
 /** As much of a stream as a body must have: `lib/forward/request-body.ts`, or a Readable. */
 interface BodyStream {
@@ -43,6 +43,8 @@ export class Http2Call implements Dispatcher.DispatchController {
   /** How often it has been sent. */
   tries = 0
   #stream: ClientHttp2Stream | undefined = undefined
+  /** Cancels the stream while its body is on the way. */
+  #upload: AbortController | undefined = undefined
   #over = false
   #answered = false
   #on: Http2Line | undefined = undefined
@@ -77,7 +79,8 @@ export class Http2Call implements Dispatcher.DispatchController {
       const fields = requestFields(this.tools.line, headers as string[])
       if (Buffer.isBuffer(body)) fields['content-length'] = body.length
       else if (body === null && takesBody(this.tools.line.method)) fields['content-length'] = 0
-      stream = on.http2.request(fields, { endStream: body === null })
+      if (body !== null && !Buffer.isBuffer(body)) this.#upload = new AbortController()
+      stream = on.http2.request(fields, { endStream: body === null, ...(this.#upload === undefined ? undefined : { signal: this.#upload.signal }) })
     } catch (error) {
       this.fail(new errors.InvalidArgumentError((error as Error).message))
       return false
@@ -104,9 +107,7 @@ export class Http2Call implements Dispatcher.DispatchController {
   abort (reason: Error): void {
     if (this.#over) return
     this.reason = reason
-    this.#stream?.close(NGHTTP2_CANCEL)
-    // what is read and dropped lets the stream end
-    this.#stream?.resume()
+    this.#cancel()
     this.fail(reason)
   }
 
@@ -130,6 +131,18 @@ export class Http2Call implements Dispatcher.DispatchController {
   }
 
   // ---- inside
+
+  /** `close` would send the end of an upload before the reset, and a part of it would look like the whole. */
+  #cancel (): void {
+    const stream = this.#stream
+    if (stream === undefined) return
+    if (this.#upload !== undefined && !stream.writableEnded) this.#upload.abort()
+    else {
+      stream.close(NGHTTP2_CANCEL)
+      // what is read and dropped lets the stream end
+      stream.resume()
+    }
+  }
 
   #leave (silent: boolean): void {
     const on = this.#on
@@ -174,16 +187,14 @@ export class Http2Call implements Dispatcher.DispatchController {
 
   #onEnd (): void {
     if (this.#over) return
-    if (!this.#complete || !this.#answered) {
-      // its error says more, if it has one
-      return
-    }
+    // what tells it as broken comes after it
+    if (!this.#complete || !this.#answered) return
     this.#over = true
     const stream = this.#stream!
-    if (!stream.writableFinished) {
+    if (!stream.writableEnded) {
       // an answer that overtakes the upload: the rest of it is of no use (RFC 9113 section 8.1)
       this.#dropBody()
-      stream.close(NGHTTP2_NO_ERROR)
+      this.#cancel()
     }
     this.#leave(false)
     this.handler.onResponseEnd?.(this, answerFields(this.#trailers) as never)
@@ -203,21 +214,27 @@ export class Http2Call implements Dispatcher.DispatchController {
   }
 
   #write (stream: ClientHttp2Stream, body: Buffer | BodyStream | null): void {
-    const { headersTimeout } = this.options
-    if (headersTimeout != null && headersTimeout > 0) {
-      stream.once('finish', () => {
-        if (!this.#answered) stream.setTimeout(headersTimeout, () => { if (!this.#answered) this.abort(new errors.HeadersTimeoutError()) })
-      })
-    }
+    // of an upload: how long the server may take nothing of it, and how long to answer when it is through
+    const patience = this.options.headersTimeout ?? 0
+    const wait = (ms: number): void => { if (patience > 0 && !this.#answered) stream.setTimeout(ms) }
+    stream.on('timeout', () => { if (!this.#answered) this.abort(new errors.HeadersTimeoutError()) })
+    stream.once('finish', () => { wait(patience) })
     if (body === null) return
     if (Buffer.isBuffer(body)) {
       stream.end(body)
       return
     }
-    body.on('data', (chunk: Buffer) => { if (!this.#over && !stream.write(chunk)) body.pause() })
+    body.on('data', (chunk: Buffer) => {
+      if (this.#over || stream.write(chunk)) return
+      body.pause()
+      wait(patience)
+    })
     body.on('end', () => { stream.end() })
     body.on('error', (error: Error) => { this.abort(error) })
-    stream.on('drain', () => { body.resume() })
+    stream.on('drain', () => {
+      wait(0)
+      body.resume()
+    })
     body.resume()
   }
 

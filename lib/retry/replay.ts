@@ -1,6 +1,5 @@
 /** Keeps the client's body for another try, where it is small enough. */
-import { AbortedError } from '../errors.ts'
-import { payloadOf } from '../forward/payload.ts'
+import { broken, isTorn, payloadOf } from '../forward/payload.ts'
 import type { Call } from '../types.ts'
 
 /**
@@ -53,13 +52,17 @@ function collect (call: Call, limit: number): Promise<void> {
 
     function onEnd (): void {
       stop()
+      if (isTorn(raw)) {
+        reject(broken(raw))
+        return
+      }
       keep(call, Buffer.concat(chunks))
       resolve()
     }
 
     function onGone (): void {
       stop()
-      reject(new AbortedError())
+      reject(broken(raw))
     }
 
     if (raw.readableEnded) onEnd()

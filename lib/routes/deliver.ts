@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { AbortedError } from '../errors.ts'
 import { isEventStream } from '../forward/event-stream.ts'
+import { sendHead } from '../forward/answer-body.ts'
 import { isGone } from '../forward/connection.ts'
 import { lingerWhileUploading } from '../forward/linger.ts'
 import { bagOfReply } from '../headers/bag.ts'
@@ -132,14 +133,14 @@ function isStream (body: NonNullable<ResponseDraft['body']>): boolean {
 async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig['modifyResponse']>): Promise<void> {
   const { request, reply } = call
   let replaced: ResponseDraft['body'] | undefined
-  let taken = false
+  let taken: Answer['body'] | undefined
   const draft: ResponseDraft = {
     status: answer.status,
     headers: bagOfReply(reply),
     get body () {
       if (replaced !== undefined) return replaced
-      taken = true
-      return answer.body
+      taken = answer.body
+      return taken
     },
     set body (body) { replaced = body }
   }
@@ -155,11 +156,17 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
     return
   }
   // a hook that has taken the backend's body may be reading it into its own stream
-  if (!taken || replaced === null || !isStream(replaced)) answer.discard()
+  if (taken === undefined || replaced === null || !isStream(replaced)) answer.discard()
+  else if (taken instanceof Readable && replaced !== taken) endWith(replaced as Readable, taken)
   reply.removeHeader('content-length').removeHeader('content-encoding')
   // what else a hook sends may be a file that is not there, and that is no answer yet
   if (isEventStream(reply.getHeader('content-type'))) openAtOnce(reply)
   reply.send(replaced ?? empty())
+}
+
+/** `pipe()` does not pass on that its source has broken, and the client would wait for ever. */
+function endWith (stream: Partial<Readable>, source: Readable): void {
+  source.once('error', error => { stream.destroy?.(error) })
 }
 
 /**
@@ -168,6 +175,6 @@ async function modify (call: Call, answer: Answer, hook: NonNullable<ProxyConfig
  */
 function openAtOnce ({ raw }: FastifyReply): void {
   raw.once('pipe', function flushHead (this: typeof raw, body: Readable) {
-    if (body.readableLength === 0 && !this.headersSent) this.flushHeaders()
+    if (body.readableLength === 0) sendHead(this)
   })
 }

@@ -91,12 +91,15 @@ export interface FrameUpstream {
   readonly connections: Socket[]
   /** RST_STREAM frames that came in: their codes. */
   readonly resets: number[]
+  /** Streams that the client has ended, in order. */
+  readonly ended: number[]
 }
 
 /** An h2c server that greets and then does what it is told for each request whose headers arrive. */
 export async function frameUpstream (t: TestLike, onRequest: (socket: Socket, stream: number, connection: number) => void): Promise<FrameUpstream> {
   const connections: Socket[] = []
   const resets: number[] = []
+  const ended: number[] = []
   const server = createServer(socket => {
     const connection = connections.push(socket) - 1
     let rest = Buffer.alloc(0)
@@ -114,6 +117,7 @@ export async function frameUpstream (t: TestLike, onRequest: (socket: Socket, st
         const size = rest.readUIntBE(0, 3)
         const [type, flags, stream] = [rest[3]!, rest[4]!, rest.readUInt32BE(5)]
         if (type === 4 && (flags & 1) === 0) socket.write(http2Frame(4, 1, 0))
+        if (type <= 1 && (flags & END_STREAM) !== 0) ended.push(stream)
         if (type === 1) onRequest(socket, stream, connection)
         if (type === 3) resets.push(rest.readUInt32BE(9))
         rest = rest.subarray(9 + size)
@@ -125,7 +129,7 @@ export async function frameUpstream (t: TestLike, onRequest: (socket: Socket, st
     for (const socket of connections) socket.destroy()
     server.close()
   })
-  return { backend: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, http2: 'h2c' }, connections, resets }
+  return { backend: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, http2: 'h2c' }, connections, resets, ended }
 }
 
 // ---- gateways and clients

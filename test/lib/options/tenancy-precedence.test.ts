@@ -203,7 +203,8 @@ const FORMS = {
   slowStart: ['1s', false, { window: 1, initial: 0.5 }],
   panic: [false, {}, { mode: '503' }],
   concurrency: [5, false, { max: 2, queue: 1 }],
-  http2: [true, false],
+  http2: [true, false, 'h2c'],
+  httpProxy: ['http://proxy:3128', false, { url: 'http://proxy', username: 'a', password: 'b' }],
   headers: [{ request: { set: { 'X-A': '1' }, append: { 'x-b': ['1', '2'] } } }, { request: { remove: ['x-a'], rename: { 'x-c': 'x-a' }, append: { 'X-B': '3' } }, response: { set: { a: 'b' } } }],
   active: [true, false],
   metadata: [{ a: 1, b: { c: 2 } }, { b: 3 }]
