@@ -1,14 +1,17 @@
 /** The example: it starts, every curl line it prints does what it says, and it ends when told to. */
 import t, { type Test } from 'tap'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { loadConfigFile } from '../lib/config-file.ts'
 import { startBackends } from '../example-app/backends.ts'
 import { buildGateway } from '../example-app/gateway.ts'
-import { curl, ROOT, runScript } from './helper-readme.ts'
+import { curl, ROOT, runScript, wordsOf } from './helper-readme.ts'
 import type { CurlAnswer } from './helper-readme.ts'
 
-const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0', REVIEWS_PORT: '0', USERS_ACME_PORT: '0' }
+const FREE_PORTS = { PORT: '0', USERS_A_PORT: '0', USERS_B_PORT: '0', ORDERS_PORT: '0', PRODUCTS_PORT: '0', REVIEWS_PORT: '0', USERS_ACME_PORT: '0', LIVE_PORT: '0' }
 
 type Check = (t: Test, answer: CurlAnswer, again: () => Promise<CurlAnswer>, url: string) => void | Promise<void>
 
@@ -72,6 +75,11 @@ const CHECKS: Record<string, Check> = {
     t.has(json(answer), { code: 'RP_ERR_TENANT_INVALID' })
   },
   'curl URL/tenants': (t, answer) => { t.has(json(answer), [{ id: 'acme', served: true, active: true, metadata: { plan: 'gold' } }, { id: 'globex', active: true }]) },
+  'curl -N URL/live/clock': (t, answer) => {
+    t.equal(served(answer), 'live')
+    t.match(answer.body, /^retry: 1000\n\nid: 1\ndata: [^\n]+Z\n\nid: 2\n/)
+  },
+  "curl -N -H 'last-event-id: 41' URL/live/clock": (t, answer) => { t.match(answer.body, /^retry: 1000\n\nid: 42\n[^]+\n\nid: 43\n/) },
   "curl -X POST 'URL/_demo/orders/fail?seconds=8'": async (t, answer, _again, url) => {
     t.has(json(answer), { brokenFor: 8 })
     const statuses: number[] = []
@@ -85,8 +93,22 @@ const CHECKS: Record<string, Check> = {
     t.has(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
   },
   'curl URL/backends': (t, answer) => {
-    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }, { name: 'reviews' }])
+    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }, { name: 'reviews' }, { name: 'live' }])
   }
+}
+
+/** `curl -N`: an answer that does not end by itself, up to its second event. */
+async function curlEvents (line: string): Promise<CurlAnswer> {
+  const words = wordsOf(line)
+  const [name, value] = words.includes('-H') ? words[words.indexOf('-H') + 1]!.split(': ') as [string, string] : []
+  const sent = request(words.at(-1)!, { headers: name === undefined ? {} : { [name]: value }, agent: false }).end()
+  const [response] = await once(sent, 'response') as [IncomingMessage]
+  let body = ''
+  for await (const chunk of response.setEncoding('utf8')) {
+    body += chunk as string
+    if (body.split('\nid: ').length > 2) break
+  }
+  return { status: response.statusCode!, headers: response.headers, body }
 }
 
 /** Lines that show a refusal; their checks say which. */
@@ -105,7 +127,7 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
   t.same(lines.map(line => line.replace(url, 'URL')), Object.keys(CHECKS), 'each line has its check')
   for (const line of lines) {
     await t.test(line.replace(url, 'URL'), async (t) => {
-      const answer = await curl(line)
+      const answer = line.startsWith('curl -N') ? await curlEvents(line) : await curl(line)
       if (!REFUSED.has(line.replace(url, 'URL'))) t.ok(answer.status < 300, `status ${answer.status}`)
       await CHECKS[line.replace(url, 'URL')]?.(t, answer, async () => curl(line), url)
     })
@@ -118,7 +140,7 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
 t.test('the usual addresses', async (t) => {
   const { server, config } = await loadConfigFile(join(ROOT, 'example-app/gateway.yaml'), {})
   t.equal(server.port, 8080)
-  t.same(Object.values(config.backends).flatMap(({ targets }) => targets.map(({ url }) => url)), [4001, 4002, 4003, 4004, 4005].map(port => `http://127.0.0.1:${port}`))
+  t.same(Object.values(config.backends).flatMap(({ targets }) => targets.map(({ url }) => url)), [4001, 4002, 4003, 4004, 4005, 4007].map(port => `http://127.0.0.1:${port}`))
 })
 
 t.test('the gateway can be built without listening', async (t) => {

@@ -6,9 +6,9 @@
  */
 import { Transform } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { BodyTooLargeError } from '../errors.ts'
+import { AbortedError, BodyTooLargeError } from '../errors.ts'
 import { hideBody } from '../forward/hide-body.ts'
-import { payloadOf } from '../forward/payload.ts'
+import { isTorn, payloadOf } from '../forward/payload.ts'
 import { planBody } from '../forward/request-body.ts'
 
 const kKept = Symbol('reverseproxy.keptBody')
@@ -70,7 +70,10 @@ function readAll (request: FastifyRequest, limit: number): Promise<Buffer> {
       if (size > limit) reject(new BodyTooLargeError())
       else chunks.push(chunk)
     })
-    raw.on('end', () => resolve(Buffer.concat(chunks)))
+    raw.on('end', () => {
+      if (isTorn(raw)) reject(new AbortedError())
+      else resolve(Buffer.concat(chunks))
+    })
     raw.on('error', reject)
     // a client that goes away ends everything else of this request as well
     raw.on('close', () => reject(new Error('the client has gone')))
