@@ -9,7 +9,8 @@ const backends = await startBackends()
 const { app, address } = await buildGateway({ ...process.env, ...backends.urls })
 const url = await app.listen(address)
 
-closeWithGrace({ delay: 10_000 }, async ({ err }) => {
+// more time than the file gives the gateway: a second, and ten for what runs
+closeWithGrace({ delay: 15_000 }, async ({ err }) => {
   if (err !== undefined) app.log.error(err)
   await app.close()
   await backends.close()
