@@ -5,7 +5,6 @@
  * tenants cost no more than their options. What runs then finishes where it is.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { LRUCache } from 'lru-cache'
 import type { TenantOptions } from '../options/index.ts'
 import type { Registry } from '../registry.ts'
 import type { Bound } from '../routes/lookup.ts'
@@ -65,6 +64,8 @@ class TenantScope implements Scope {
   readonly routes = new Map<object, unknown>()
   readonly #bounds = new Map<Plan, Bound>()
   readonly #entries = new Map<string, Entry>()
+  /** When it was last asked for. Writer: createScopes */
+  usedAt = -Infinity
   /** Whether another one has taken its place: a request that still has this one must not make what nobody would close. */
   #over = false
   #closed: Promise<unknown> | undefined = undefined
@@ -131,29 +132,54 @@ class TenantScope implements Scope {
 
 export function createScopes (tools: ScopesOptions): Scopes {
   const { max, idle } = tools.config.scopes
-  const scopes = new LRUCache<string, TenantScope>({
-    max,
-    ttl: Math.max(1, Math.ceil(idle)),
-    updateAgeOnGet: true,
-    ttlResolution: 0,
-    perf: { now: tools.now },
-    dispose (scope, _id, reason) {
-      // what was set anew has been taken over
-      if (reason !== 'set') scope.close()
-    }
-  })
+  // a map and a time in each: a list in order of use would touch the memory of other tenants with each request
+  const scopes = new Map<string, TenantScope>()
+
+  /** The scope that is there and has not been idle for too long. */
+  function fresh (id: string): TenantScope | undefined {
+    const scope = scopes.get(id)
+    return scope === undefined || tools.now() - scope.usedAt < idle ? scope : undefined
+  }
+
+  function drop (scope: TenantScope): void {
+    scopes.delete(scope.id)
+    scope.close()
+  }
+
+  function sweep (): void {
+    const before = tools.now() - idle
+    for (const scope of scopes.values()) if (scope.usedAt <= before) drop(scope)
+  }
+
+  /** Whoever has not been asked for the longest goes; a hundredth of all at once, since finding them takes a look at all. */
+  function makeRoom (): void {
+    const oldest = [...scopes.values()].sort((one, other) => one.usedAt - other.usedAt)
+    for (const scope of oldest.slice(0, Math.max(1, Math.floor(max / 100)))) drop(scope)
+  }
 
   // that a request of before goes on brings nothing back that has changed since
-  const live = ({ id, options }: TenantScope): Scope => scopes.peek(id) ?? of(id, options)
+  const live = ({ id, options }: TenantScope): Scope => fresh(id) ?? of(id, options)
 
   function of (id: string, options: TenantOptions): Scope {
     const before = scopes.get(id)
-    if (before?.options === options) return before
-    if (before !== undefined && isDeepStrictEqual(before.options, options)) {
-      before.options = options
-      return before
+    const now = tools.now()
+    if (before !== undefined && now - before.usedAt < idle) {
+      before.usedAt = now
+      if (before.options === options) return before
+      if (isDeepStrictEqual(before.options, options)) {
+        before.options = options
+        return before
+      }
+      return put(id, options, now, before)
     }
+    if (before !== undefined) drop(before)
+    else if (scopes.size >= max) makeRoom()
+    return put(id, options, now)
+  }
+
+  function put (id: string, options: TenantOptions, now: number, before?: TenantScope): Scope {
     const scope = new TenantScope(id, options, tools.resolve(id, options), tools.labelOf(id), tools, live)
+    scope.usedAt = now
     if (before !== undefined) scope.inherit(before)
     scopes.set(id, scope)
     return scope
@@ -161,13 +187,13 @@ export function createScopes (tools: ScopesOptions): Scopes {
 
   return {
     of,
-    peek (id) { return scopes.peek(id) },
+    peek: fresh,
     async close (id) {
-      const scope = scopes.peek(id, { allowStale: true })
+      const scope = scopes.get(id)
       scopes.delete(id)
       await scope?.close()
     },
-    sweep () { scopes.purgeStale() },
+    sweep,
     get size () { return scopes.size }
   }
 }

@@ -113,9 +113,11 @@ t.test('a scope past its time is not used even before it is swept', async t => {
 })
 
 t.test('of more tenants than there may be, the least recently used goes', async t => {
-  const { of, scopes, owned } = scene(USERS, { max: 3 })
-  for (const id of ['a', 'b', 'c']) of({}, id).backend('users')
-  of({}, 'a')
+  const { of, scopes, owned, clock } = scene(USERS, { max: 3 })
+  for (const id of ['a', 'b', 'c', 'a']) {
+    of({}, id).backend('users')
+    clock.advance(1)
+  }
   of({}, 'd').backend('users')
   t.equal(scopes.size, 3)
   t.same(owned().map(({ scope }) => scope).sort(), ['a', 'c', 'd'])
