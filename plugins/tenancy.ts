@@ -4,24 +4,25 @@
  * Stage: a hook of every route that forwards (onRequest unless the options say otherwise), or the first `reply.proxy()`
  * of a handler. Reads: the request. Writes: the record's `tenant`, `scope`, `tenantHeaders`.
  */
-import { isDeepStrictEqual } from 'node:util'
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { InvalidCallError, OptionsError, TenantMissingError, TenantRefusedError, TenantUnknownError } from '../lib/errors.ts'
-import { parseRouteTenancy, parseTenant, resolveTenant } from '../lib/options/index.ts'
+import { parseRouteTenancy, resolveTenant } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { kPlace } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
-import { addHook, hooksOf, inheritHooks } from '../lib/tenancy/hooks.ts'
-import { createDirectory, createLabels, createLogId, createWho, describeSources } from '../lib/tenancy/index.ts'
+import { addHook, hooksOf, inheritHooks, runHooks } from '../lib/tenancy/hooks.ts'
+import { createLabels, createLogId, createWho, describeSources } from '../lib/tenancy/index.ts'
 import { createScopes } from '../lib/tenancy/scopes.ts'
+import { createTenants } from '../lib/tenancy/tenants.ts'
 import type { OptionProblem } from '../lib/errors.ts'
 import type { PlaceOf } from '../lib/routes/declare.ts'
-import type { RouteTenancyOptions, TenantContext, TenantOptions } from '../lib/options/index.ts'
-import type { OnTenant, RouteOverride, RouteTenancyConfig, TenancyConfig, Tenant, TenantHeaders } from '../lib/tenancy/types.ts'
-import type { Directory } from '../lib/tenancy/index.ts'
+import type { RouteTenancyOptions, TenantOptions } from '../lib/options/index.ts'
+import type { TenantHooks } from '../lib/tenancy/hooks.ts'
+import type { OnTenant, RouteOverride, RouteTenancyConfig, TenantHeaders } from '../lib/tenancy/types.ts'
 import type { Scope } from '../lib/tenancy/scopes.ts'
-import type { Metadata, RequestRecord } from '../lib/types.ts'
+import type { TenantsApi } from '../lib/tenancy/tenants.ts'
+import type { RequestRecord } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
@@ -50,39 +51,11 @@ declare module 'fastify' {
   }
 }
 
-/** A known tenant: a snapshot. */
-export interface TenantView {
-  readonly id: string
-  /** false: its requests are refused. */
-  readonly served: boolean
-  /** Where it comes from: the options, `tenants.set()` or `load`. */
-  readonly source: 'options' | 'set' | 'load'
-  /** Whether it has breakers, connections and counters of its own now. */
-  readonly active: boolean
-  readonly metadata: Metadata
-}
-
-/** Takes effect with the next request; requests under way finish as they began. */
-export interface TenantsApi {
-  /** Adds or replaces a tenant; `false` refuses its requests. Backends that mean the same keep their state. @throws OptionsError */
-  set (id: string, options: unknown): void
-  /** Forgets a tenant; what was loaded is loaded again when it is asked for. Resolves when its own connections are closed. */
-  remove (id: string): Promise<void>
-  get (id: string): TenantView | undefined
-  /** Those of the options and of `set`, and those loaded that are remembered. */
-  list (): TenantView[]
-}
-
 /** What a hook knows of its route. */
 interface Place {
   readonly name: string
   readonly tenancy: RouteTenancyConfig
   readonly instance: FastifyInstance
-}
-
-interface Known {
-  readonly options: TenantOptions | false
-  readonly source: 'options' | 'set'
 }
 
 /** Routes that say nothing of tenancy. */
@@ -103,12 +76,6 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   const { required, unknown, hook: stage, sources } = config.tenancy
   const who = createWho(config.tenancy)
   const logId = createLogId(config.tenancy.hashIds)
-  const known = new Map<string, Known>()
-  /** The options, with the backends that there are now. */
-  const gateway: TenantContext = {
-    ...config,
-    current: { names: () => reverseproxy.backends.list().map(({ name }) => name), get: name => reverseproxy.registry.resolve(name)?.config }
-  }
   const scopes = createScopes({
     registry: reverseproxy.registry,
     config: config.tenancy,
@@ -116,7 +83,23 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
     resolve: (id, options) => resolveTenant(id, options, config),
     now: () => reverseproxy.clock.now()
   })
-  const directory = config.tenancy.load === undefined ? undefined : createTenantDirectory(config.tenancy)
+  const tenants = createTenants(config.tenancy, {
+    // the options, with the backends that there are now
+    context: {
+      ...config,
+      current: { names: () => reverseproxy.backends.list().map(({ name }) => name), get: name => reverseproxy.registry.resolve(name)?.config }
+    },
+    scopes,
+    deadlines: reverseproxy.deadlines,
+    now: () => reverseproxy.clock.now(),
+    // before the server is ready not all routes are there
+    problemsOf: (id, options) => ready ? routeProblems(id, options) : [],
+    expect: names => { reverseproxy.registry.expect(names) },
+    onError (id, error) {
+      if (error === undefined) fastify.log.info({ tenant: logId(id) }, 'a tenant can be looked up again')
+      else fastify.log.error({ err: error, tenant: logId(id) }, 'a tenant could not be looked up')
+    }
+  })
   /** Requests that were not let in. */
   const refusals = new WeakMap<RequestRecord, Error>()
   let ready = false
@@ -136,7 +119,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
       checkRoute(undefined, place)
       return
     }
-    const options = known.get(id)?.options ?? directory?.get(id)
+    const options = tenants.find(id)
     return options instanceof Promise ? options.then(found => enter(request, record, place, id, found)) : enter(request, record, place, id, options)
   }
 
@@ -161,7 +144,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   // ---- the hooks of a place, put together when they are first needed: all are known by then
 
-  const hooksOfPlaces = new WeakMap<Place, { readonly onTenant: readonly OnTenant[], readonly headers: readonly TenantHeaders[] } | null>()
+  const hooksOfPlaces = new WeakMap<Place, TenantHooks | null>()
 
   function hooksFor (place: Place) {
     let hooks = hooksOfPlaces.get(place)
@@ -256,63 +239,8 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   // ---- tenants at run time
 
-  const api: TenantsApi = {
-    set (id, input) {
-      const options = parseTenant(input, id, gateway)
-      if (ready) refuseProblems(routeProblems(id, options))
-      learn(id, options, 'set')
-      if (options === false) scopes.close(id)
-      else if (scopes.peek(id) !== undefined) scopes.of(id, options)
-    },
-    async remove (id) {
-      known.delete(id)
-      directory?.forget(id)
-      await scopes.close(id)
-    },
-    get (id) {
-      const { options = directory?.peek(id), source = 'load' } = known.get(id) ?? {}
-      return options === undefined ? undefined : viewOf(id, options, source)
-    },
-    list: () => [
-      ...[...known].map(([id, { options, source }]) => viewOf(id, options, source)),
-      ...[...directory?.entries() ?? []].filter(([id]) => !known.has(id)).map(([id, options]) => viewOf(id, options, 'load'))
-    ]
-  }
-  reverseproxy.tenants = api
+  reverseproxy.tenants = tenants.api
   reverseproxy.tenantInLogs = ({ tenant }) => tenant === undefined ? undefined : logId(tenant)
-
-  function learn (id: string, options: TenantOptions | false, source: Known['source']): void {
-    known.set(id, { options, source })
-    if (options !== false) reverseproxy.registry.expect(Object.keys(options.backends ?? {}))
-  }
-
-  function viewOf (id: string, options: TenantOptions | false, source: TenantView['source']): TenantView {
-    return { id, served: options !== false, source, active: scopes.peek(id) !== undefined, metadata: options === false ? {} : options.metadata ?? {} }
-  }
-
-  for (const [id, options] of Object.entries(config.tenancy.tenants)) learn(id, options, 'options')
-
-  function createTenantDirectory ({ load, cache }: TenancyConfig): Directory<TenantOptions | false> {
-    return createDirectory<TenantOptions | false>({
-      load: load!,
-      cache,
-      deadlines: reverseproxy.deadlines,
-      now: () => reverseproxy.clock.now(),
-      parse (id, input) {
-        // most loads say what the last one said
-        const before = directory?.peek(id)
-        if (before !== undefined && isDeepStrictEqual(before, input)) return before
-        const options = parseTenant(input, id, gateway)
-        refuseProblems(routeProblems(id, options))
-        if (options !== false) reverseproxy.registry.expect(Object.keys(options.backends ?? {}))
-        return options
-      },
-      onError (id, error) {
-        if (error === undefined) fastify.log.info({ tenant: logId(id) }, 'a tenant can be looked up again')
-        else fastify.log.error({ err: error, tenant: logId(id) }, 'a tenant could not be looked up')
-      }
-    })
-  }
 
   /** What a tenant changes about routes, against the routes that there are. */
   function routeProblems (id: string, options: TenantOptions | false): OptionProblem[] {
@@ -327,7 +255,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   fastify.addHook('onReady', function checkRoutes (done) {
     ready = true
-    const problems = [...known].flatMap(([id, { options }]) => routeProblems(id, options))
+    const problems = tenants.problems()
     done(problems.length > 0 ? new OptionsError(problems) : undefined)
   })
 
@@ -364,34 +292,12 @@ function refuseEverything (fastify: FastifyInstance): void {
   })
 }
 
-async function runHooks (hooks: { readonly onTenant: readonly OnTenant[], readonly headers: readonly TenantHeaders[] }, request: FastifyRequest, record: RequestRecord, tenant: Tenant): Promise<void> {
-  for (const onTenant of hooks.onTenant) await onTenant(request, tenant)
-  for (const headers of hooks.headers) {
-    const made = await headers(tenant, request)
-    if (made === undefined || made === null) continue
-    // a list, a Map or a Headers would be taken for an object without headers
-    if (typeof made !== 'object' || Symbol.iterator in made) throw new InvalidCallError({ cause: new Error(`a headers hook of tenancy must return an object of names and texts (got ${Object.prototype.toString.call(made)})`) })
-    record.tenantHeaders = over(record.tenantHeaders, made)
-  }
-}
-
-/** Lower case, so that a later hook's word goes before an earlier one's however each writes the name. */
-function over (before: RequestRecord['tenantHeaders'], made: NonNullable<RequestRecord['tenantHeaders']>): NonNullable<RequestRecord['tenantHeaders']> {
-  const headers = Object.assign(Object.create(null) as Record<string, string | undefined>, before)
-  for (const [name, value] of Object.entries(made)) headers[name.toLowerCase()] = value
-  return headers
-}
-
 /** What a function or hook of the user's threw may be anything; sent as it is, a text would be a 200. */
 function errorOf (thrown: unknown, { method, url }: FastifyRequest): Error {
   if (thrown instanceof Error) return thrown
   // a handler runs already: it is not Fastify that finds nothing
   if (thrown === NOT_HERE) return Object.assign(new Error(`Route ${method}:${url} not found`), { statusCode: 404 })
   return new InvalidCallError({ cause: thrown })
-}
-
-function refuseProblems (problems: readonly OptionProblem[]): void {
-  if (problems.length > 0) throw new OptionsError(problems)
 }
 
 export default fp(tenancy, { name: 'reverseproxy-tenancy', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends'] })
