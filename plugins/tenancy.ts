@@ -11,7 +11,7 @@ import { parseRouteTenancy, resolveTenant } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { kPlace } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
-import { addHook, hooksOf, inheritHooks, runHooks } from '../lib/tenancy/hooks.ts'
+import { createHookStore, runHooks } from '../lib/tenancy/hooks.ts'
 import { createLabels, createLogId, createWho, describeSources } from '../lib/tenancy/index.ts'
 import { createScopes } from '../lib/tenancy/scopes.ts'
 import { createTenants } from '../lib/tenancy/tenants.ts'
@@ -75,6 +75,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   const gatewayHooks = config.tenancy
   const { required, unknown, hook: stage, sources } = config.tenancy
   const who = createWho(config.tenancy)
+  const addedHooks = createHookStore()
   const logId = createLogId(config.tenancy.hashIds)
   const scopes = createScopes({
     registry: reverseproxy.registry,
@@ -149,7 +150,7 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   function hooksFor (place: Place) {
     let hooks = hooksOfPlaces.get(place)
     if (hooks === undefined) {
-      const levels = [gatewayHooks, hooksOf(place.instance), place.tenancy]
+      const levels = [gatewayHooks, addedHooks.of(place.instance), place.tenancy]
       const found = { onTenant: levels.flatMap(({ onTenant }) => onTenant), headers: levels.flatMap(({ headers }) => headers) }
       hooksOfPlaces.set(place, hooks = found.onTenant.length + found.headers.length === 0 ? null : found)
     }
@@ -261,9 +262,9 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
 
   fastify.decorate('addTenantHook', function addTenantHook (this: FastifyInstance, name: 'onTenant' | 'headers', hook: OnTenant | TenantHeaders) {
     if (ready) throw new Error('tenant hooks must be added before the server is ready')
-    addHook(this, name, hook)
+    addedHooks.add(this, name, hook)
   })
-  fastify.addHook('onRegister', inheritHooks)
+  fastify.addHook('onRegister', addedHooks.inherit)
 
   // ---- scopes come and go
 

@@ -239,8 +239,8 @@ export class Http2Call implements Dispatcher.DispatchController {
   }
 
   #dropBody (): void {
-    const { body } = this.options
-    if (body != null && !Buffer.isBuffer(body)) (body as unknown as BodyStream).destroy()
+    const body = this.options.body as Buffer | BodyStream | null | undefined
+    if (body != null && !Buffer.isBuffer(body)) body.destroy()
   }
 }
 

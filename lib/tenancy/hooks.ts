@@ -12,27 +12,33 @@ export interface TenantHooks {
   headers: readonly TenantHeaders[]
 }
 
-const kHooks = Symbol('reverseproxy.tenantHooks')
-
-interface Hooked { [kHooks]?: TenantHooks }
-
-/** What holds on an instance of Fastify. */
-export function hooksOf (instance: FastifyInstance): TenantHooks {
-  return (instance as unknown as Hooked)[kHooks] ?? { onTenant: [], headers: [] }
+export interface TenantHookStore {
+  /** What holds on an instance of Fastify. */
+  of (instance: FastifyInstance): TenantHooks
+  /** @throws TypeError for a name or a hook that is none */
+  add (instance: FastifyInstance, name: keyof TenantHooks, hook: OnTenant | TenantHeaders): void
+  /** Called as an instance is made: what the instance around it adds later is not for this one. */
+  inherit (instance: FastifyInstance): void
 }
 
-/** @throws TypeError for a name or a hook that is none */
-export function addHook (instance: FastifyInstance, name: keyof TenantHooks, hook: OnTenant | TenantHeaders): void {
-  if (name !== 'onTenant' && name !== 'headers') throw new TypeError(`there is no tenant hook ${JSON.stringify(name)}: there are onTenant and headers`)
-  if (typeof hook !== 'function') throw new TypeError(`a tenant hook must be a function (got ${JSON.stringify(hook)})`)
-  const hooks = hooksOf(instance)
-  // an instance inherits from the one around it: its own list begins with that one's
-  ;(instance as unknown as Hooked)[kHooks] = { ...hooks, [name]: [...hooks[name], hook] }
-}
+export function createHookStore (): TenantHookStore {
+  const hooks = new WeakMap<object, TenantHooks>()
 
-/** Called as an instance is made: what the instance around it adds later is not for this one. */
-export function inheritHooks (instance: FastifyInstance): void {
-  (instance as unknown as Hooked)[kHooks] = hooksOf(instance)
+  function of (instance: object): TenantHooks {
+    return hooks.get(instance) ?? { onTenant: [], headers: [] }
+  }
+
+  return {
+    of,
+    add (instance, name, hook) {
+      if (name !== 'onTenant' && name !== 'headers') throw new TypeError(`there is no tenant hook ${JSON.stringify(name)}: there are onTenant and headers`)
+      if (typeof hook !== 'function') throw new TypeError(`a tenant hook must be a function (got ${JSON.stringify(hook)})`)
+      const before = of(instance)
+      hooks.set(instance, { ...before, [name]: [...before[name], hook] })
+    },
+    // Fastify makes an instance with the one around it as its prototype
+    inherit (instance) { hooks.set(instance, of(Object.getPrototypeOf(instance) as object)) }
+  }
 }
 
 /** All of them, one after the other. Writes the record's `tenantHeaders`. Rejects with what a hook threw, or InvalidCallError */
