@@ -82,7 +82,9 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   }
 
   // a target that goes is not kept by streams that would never end
-  reverseproxy.registry.watch(() => {
+  reverseproxy.registry.watch(({ targets }, gone) => {
+    // a tenant that comes changes nothing for those who are here
+    if (gone.length === 0 && targets.every(({ state }) => state === 'active')) return
     for (const exchange of [...streams]) if (exchange.target.state === 'draining') exchange.endEvents()
   })
 

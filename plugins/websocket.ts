@@ -150,7 +150,9 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
   }
 
   // a target that goes takes its connections with it, politely
-  registry.watch(() => {
+  registry.watch(({ targets }, gone) => {
+    // a tenant that comes changes nothing for those who are here
+    if (gone.length === 0 && targets.every(({ state }) => state === 'active')) return
     for (const [pair, target] of pairs) if (target.state === 'draining') pair.close(GOING_AWAY, '')
   })
   fastify.addHook('onReady', function listen (ready) {
