@@ -62,14 +62,15 @@ async function upload (port: number, pieces: Iterable<Buffer>, length: number | 
 const BOUNDARY = 'multipart/form-data; boundary=----b'
 const BEFORE = Buffer.from('------b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n------b\r\nContent-Disposition: form-data; name="f"; filename="f.bin"\r\nContent-Type: application/octet-stream\r\n\r\n')
 const AFTER = Buffer.from('\r\n------b--\r\n')
-const FORM = [BEFORE, ...Array.from({ length: 100 }, () => PIECE), AFTER]
-const FORM_SIZE = BEFORE.length + 100 * MB + AFTER.length
+const FORM = [BEFORE, ...Array.from({ length: 256 }, () => PIECE), AFTER]
+const FORM_SIZE = BEFORE.length + 256 * MB + AFTER.length
 
-t.test('100 MB as a form, with a length and in chunks: every byte, and no memory for it', async t => {
+t.test('256 MB as a form, with a length and in chunks: every byte, and no memory for it', async t => {
   const up = await hashing(t)
   const gateway = await forkGateway(t, { backends: { up: up.url } })
   const wanted = sha(...FORM)
-  await upload(gateway.port, FORM.slice(0, 11), undefined)
+  // V8 of Node 22 and later begins to collect after 64 MB of buffers: what comes beyond is what a body costs.
+  await upload(gateway.port, FORM.slice(0, 100), undefined)
   for (const length of [FORM_SIZE, undefined]) {
     let told: Told | undefined
     const growth = await rssGrowth(async () => { told = await upload(gateway.port, FORM, length, { 'content-type': BOUNDARY }) }, async () => await gateway.rss())
