@@ -11,6 +11,7 @@ import { OptionsError } from './errors.ts'
 import { addressOf } from './pool.ts'
 import { connectionOptions, createPools } from './pools.ts'
 import { TenantTarget } from './tenancy/target.ts'
+import type { FullBackendOption } from './options/index.ts'
 import type { Pools } from './pools.ts'
 import type { Scope } from './tenancy/scopes.ts'
 import type { TenantBackend } from './tenancy/types.ts'
@@ -132,7 +133,7 @@ export function createRegistry (options: RegistryOptions) {
 
     update (name: string, input: unknown): void {
       const backend = existing(name)
-      reconfigure(backend, parseBackend(input, { ...config, name }, `backends.${name}`))
+      update(backend, parseBackend(input, { ...config, name }, `backends.${name}`))
     },
 
     get (name: string): BackendView | undefined {
@@ -184,15 +185,37 @@ export function createRegistry (options: RegistryOptions) {
     }
   }
 
-  /** New options: targets whose URL stays keep pool and counters, others are added or drained. */
-  function reconfigure (backend: MutableBackend, next: BackendConfig): void {
+  /** Some other options for a backend; its targets stay what they have become. @throws OptionsError */
+  function change (name: string, changes: Partial<FullBackendOption>): void {
+    const backend = existing(name)
+    const next = parseBackend({ ...backend.config.said, ...changes }, { ...config, name }, `backends.${name}`)
+    reconfigure(backend, { ...next, targets: backend.config.targets }, true)
+  }
+
+  /** Other targets for a backend: those whose URL stays keep pool, counters and, if nothing about them has changed, their state. */
+  function replaceTargets (backend: Backend, targets: readonly TargetConfig[]): void {
+    reconfigure(backend, { ...backend.config, targets }, true)
+  }
+
+  /** New options, or the discovered targets as they are where these come from the same source. */
+  function update (backend: Backend, next: BackendConfig): void {
+    const stay = next.discovery !== undefined && isDeepStrictEqual(next.discovery, backend.config.discovery)
+    reconfigure(backend, stay ? { ...next, targets: backend.config.targets } : next, stay)
+  }
+
+  /**
+   * New options: targets whose URL stays keep pool and counters, others are added or drained. `keepsState`: what was made of a
+   * target at run time (drained, another weight) stays as well until something else is said of it.
+   */
+  function reconfigure (backend: MutableBackend, next: BackendConfig, keepsState = false): void {
     const poolsStay = haveSamePools(next, backend.config)
     const before = new Map(backend.targets.map(target => [target.id, target]))
+    const said = new Map(backend.config.targets.map(targetConfig => [targetConfig.url, targetConfig]))
     const targets = next.targets.map(targetConfig => {
       const kept = before.get(targetConfig.url)
       if (kept === undefined || !poolsStay) return createTarget(targetConfig)
       before.delete(targetConfig.url)
-      return applyTarget(kept, targetConfig)
+      return keepsState && isDeepStrictEqual(targetConfig, said.get(targetConfig.url)) ? kept : applyTarget(kept, targetConfig)
     })
     configure(backend, next)
     setTargets(backend, targets)
@@ -316,6 +339,8 @@ export function createRegistry (options: RegistryOptions) {
     resolve,
     existing,
     existingTarget,
+    change,
+    replaceTargets,
     findOrigin,
     attach,
     renew,

@@ -6,6 +6,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import type { Combine, CompositeConfig } from './composite/types.ts'
+import type { DiscoveryConfig } from './discovery/types.ts'
 import type { BackendDefaults, FullBackendOption, RouteOption } from './options/index.ts'
 import type { Fallback, HealthConfig, ResilienceConfig, RetryBudgetConfig, RetryConfig } from './resilience/types.ts'
 import type { Breaker, Ticket } from './circuit-breaker/index.ts'
@@ -189,7 +190,9 @@ export interface TargetConfig {
 }
 
 export interface BackendConfig {
+  /** Of a backend with `discovery`: those that were told of last. */
   readonly targets: readonly TargetConfig[]
+  readonly discovery?: DiscoveryConfig
   readonly balancer: BalancerConfig
   readonly pool: PoolConfig
   readonly tls: TlsConfig
