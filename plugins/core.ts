@@ -32,6 +32,13 @@ export interface ReverseProxy {
   readonly gates: Gate[]
   /** Told the outcome of every attempt; rooms push theirs at boot. */
   readonly observers: Observer[]
+  /** The gateway of whose place this one is made to take; undefined: none. */
+  readonly previous: ReverseProxy | undefined
+  /**
+   * Called one after the other, in the order of the rooms, at the moment when this gateway takes the place of `previous`: each room
+   * takes over what is to live on. Requests that `previous` has begun still finish there.
+   */
+  readonly successions: Array<(previous: ReverseProxy) => void>
   /** Puts a layer in its place; each place can be filled once. */
   layer (name: LayerName, layer: Layer): void
   /** True from the moment closing has begun (`app.close()`, a tick later). Owner: plugins/shutdown.ts */
@@ -56,10 +63,12 @@ export interface CoreOptions {
   config: GatewayConfig
   /** For tests: a clock of their own. */
   clock?: Clock
+  /** See {@link ReverseProxy.previous}. */
+  previous?: ReverseProxy | undefined
 }
 
 const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, options) {
-  const { config, clock = systemClock } = options
+  const { config, clock = systemClock, previous } = options
   const deadlines = createDeadlines(clock)
   const layers = new Map<LayerName, Layer>()
   const tooEarly: Send = () => Promise.reject(new Error('the gateway is not ready yet: await app.ready() first'))
@@ -70,6 +79,8 @@ const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, opti
     deadlines,
     gates: [],
     observers: [],
+    previous,
+    successions: [],
     layer (name: LayerName, layer: Layer) {
       if (layers.has(name)) throw new Error(`the place of the layer "${name}" is taken`)
       layers.set(name, layer)
