@@ -1,0 +1,86 @@
+/** A body as it may be shown: as far as possible as text, without its secrets. */
+import { isUtf8 } from 'node:buffer'
+import { constants, brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+import { redactMultipart, redactPairs } from './form.ts'
+import { redactJson } from './json.ts'
+import { redactText } from './text.ts'
+import type { SecretNames } from './names.ts'
+import type { BodyToRedact, RedactedBody } from './types.ts'
+
+/** So much more than is kept may come out of a compressed body before it is given up. */
+const EXPANSION = 4
+
+const NOTHING: RedactedBody = Object.freeze({ text: null, base64: false, truncated: false, decoded: undefined, omitted: undefined })
+
+export function redactBody ({ bytes, truncated, type, encoding, limit }: BodyToRedact, names: SecretNames): RedactedBody {
+  if (bytes.length === 0) return truncated ? { ...NOTHING, truncated } : NOTHING
+  const coding = encoding?.trim().toLowerCase() ?? ''
+  if (coding === '' || coding === 'identity') return { ...redactPlain(bytes, truncated, type, names), decoded: undefined }
+  const plain = decompress(bytes, coding, limit)
+  if (plain === undefined) return { ...NOTHING, truncated, omitted: 'compressed' }
+  const cut = plain.length > limit
+  return { ...redactPlain(cut ? plain.subarray(0, limit) : plain, truncated || cut, type, names), decoded: coding }
+}
+
+function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefined, names: SecretNames): RedactedBody {
+  const whole = truncated ? withoutBrokenEnd(bytes) : bytes
+  const utf8 = isUtf8(whole)
+  if (isText(type) && (/charset="?utf-?(?:16|32)/i.test(type ?? '') || whole.includes(0))) return { ...NOTHING, truncated, omitted: 'charset' }
+  // names of secrets are ASCII: they are found in any bytes that are not UTF-16 or the like
+  const text = redactTyped(utf8 ? whole.toString() : bytes.toString('latin1'), type, truncated, names, 0)
+  if (text === undefined) return { ...NOTHING, truncated, omitted: 'form' }
+  return { ...NOTHING, truncated, text: utf8 ? text : Buffer.from(text, 'latin1').toString('base64'), base64: !utf8 }
+}
+
+function redactTyped (text: string, type: string | undefined, truncated: boolean, names: SecretNames, depth: number): string | undefined {
+  const media = /^[^;\s]*/.exec(type?.trim().toLowerCase() ?? '')![0]
+  if (/^(?:image|audio|video|font)\//.test(media) && !media.endsWith('+xml')) return text
+  if (media === 'application/x-www-form-urlencoded') return redactPairs(text, names)
+  if (media.startsWith('multipart/') && depth < 3) {
+    const boundary = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(type!)
+    return redactMultipart(text, boundary?.[1] ?? boundary?.[2], names, (part, type) => redactTyped(part, type, truncated, names, depth + 1) ?? '')
+  }
+  if (!/[/+]json\b/.test(media) && !/^\s*[[{]/.test(text)) return redactText(text, names)
+  const clean = redactJson(text, names)
+  // what is no JSON may hold what a reader of JSON does not see
+  return truncated || isJson(text) ? clean : redactText(clean, names)
+}
+
+function isText (type: string | undefined): boolean {
+  return /^\s*text\/|[/+](?:json|xml)\b|x-www-form-urlencoded/i.test(type ?? '')
+}
+
+function isJson (text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A character that was cut in two is no reason to take the rest for bytes. */
+function withoutBrokenEnd (bytes: Buffer): Buffer {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back]!
+    if (byte < 0x80) return bytes
+    if (byte < 0xc0) continue
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
+    return length > back ? bytes.subarray(0, bytes.length - back) : bytes
+  }
+  return bytes
+}
+
+/** undefined: it cannot be read, or becomes too much. One that was cut off is read as far as it goes. */
+function decompress (bytes: Buffer, coding: string, limit: number): Buffer | undefined {
+  const maxOutputLength = Math.max(1, limit) * EXPANSION
+  const zlib = { maxOutputLength, finishFlush: constants.Z_SYNC_FLUSH }
+  try {
+    if (coding === 'gzip' || coding === 'x-gzip') return gunzipSync(bytes, zlib)
+    if (coding === 'deflate') return inflateSync(bytes, zlib)
+    if (coding === 'br') return brotliDecompressSync(bytes, { maxOutputLength, finishFlush: constants.BROTLI_OPERATION_FLUSH })
+  } catch {
+    // not what it says it is, or too large
+  }
+  return undefined
+}

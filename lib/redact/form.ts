@@ -1,0 +1,57 @@
+/** Secrets in queries and forms. */
+import { redactText, unescaped } from './text.ts'
+import { REDACTED } from './types.ts'
+import type { SecretNames } from './names.ts'
+
+/** `a=b&c=d`, as in queries and forms. */
+export function redactPairs (text: string, names: SecretNames): string {
+  return text.replace(/[^&]+/g, pair => {
+    const equals = pair.indexOf('=')
+    if (equals === -1) return redactText(pair, names)
+    const name = pair.slice(0, equals)
+    if (names.has(nameOf(name), 'query')) return `${name}=${REDACTED}`
+    return `${name}=${redactNested(pair.slice(equals + 1), names)}`
+  })
+}
+
+/** A value may hold a URL with a query of its own. */
+function redactNested (value: string, names: SecretNames): string {
+  const decoded = unescaped(value.replaceAll('+', ' '))
+  const clean = redactText(decoded, names)
+  if (clean === decoded) return redactText(value, names)
+  return decoded === value ? clean : encodeURIComponent(clean)
+}
+
+function nameOf (name: string): string {
+  const once = unescaped(name.replaceAll('+', ' '))
+  return unescaped(once)
+}
+
+export function redactUrl (url: string, names: SecretNames): string {
+  const query = url.search(/[?#;]/)
+  if (query === -1) return redactText(url, names)
+  // of a fragment as well: it has parameters where it has any
+  const rest = url.slice(query).replace(/[^?#]+/g, pairs => redactPairs(pairs, names))
+  return redactText(url.slice(0, query), names) + rest
+}
+
+/** Parts of multipart/form-data, by their names. undefined: the boundary is not in it. */
+export function redactMultipart (text: string, boundary: string | undefined, names: SecretNames, redactPart: (text: string, type: string | undefined) => string): string | undefined {
+  const delimiter = `--${boundary ?? /^--([^\r\n]{1,70})\r?\n/.exec(text)?.[1] ?? ''}`
+  if (delimiter === '--' || !text.includes(delimiter)) return undefined
+  return text.split(delimiter).map((part, index) => index === 0 ? '' : redactOne(part, names, redactPart)).join(delimiter)
+}
+
+function redactOne (part: string, names: SecretNames, redactPart: (text: string, type: string | undefined) => string): string {
+  const [empty = ''] = /\r?\n\r?\n/.exec(part) ?? []
+  if (empty === '') return redactText(part, names)
+  const start = part.indexOf(empty) + empty.length
+  const head = part.slice(0, start)
+  const [end = ''] = /\r?\n$/.exec(part) ?? []
+  const body = part.slice(start, part.length - end.length)
+  const name = /^content-disposition:[^\r\n]*[;\s]name\*?=(?:"((?:[^"\\\r\n]|\\.)*)"|([^;\s]+))/im.exec(head)
+  const type = /^content-type:[ \t]*([^\r\n]*)/im.exec(head)?.[1]
+  // without a name nothing says that it is none
+  const secret = name !== null && names.has(unescaped((name[1] ?? name[2] ?? '').replace(/^[\w-]+'[^']*'/, '')), 'query')
+  return head + (secret ? REDACTED : redactPart(body, type)) + end
+}

@@ -1,0 +1,31 @@
+/** Keeps secrets out of what is written down: one redactor for the dump, logs and whatever else shows requests. */
+import { redactBody } from './body.ts'
+import { redactUrl } from './form.ts'
+import { createSecretNames } from './names.ts'
+import { redactText } from './text.ts'
+import { REDACTED } from './types.ts'
+import type { RedactConfig, Redactor } from './types.ts'
+
+export { REDACTED } from './types.ts'
+export type { BodyToRedact, HeaderLine, RedactConfig, RedactedBody, Redactor } from './types.ts'
+
+/** Only what is secret by its common name. */
+export const DEFAULT_REDACTION: RedactConfig = Object.freeze({ headers: [], query: [], json: [], replaceDefaults: false })
+
+/** What goes by the name of a secret is replaced by {@link REDACTED}; bearer tokens, JWTs and users in URLs are so wherever they stand. */
+export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redactor {
+  const names = createSecretNames(config)
+
+  function header (name: string, value: string): string {
+    if (names.has(name, 'header')) return REDACTED
+    return value.includes('?') ? redactUrl(value, names) : redactText(value, names)
+  }
+
+  return {
+    header,
+    headers: lines => lines.map(([name, value]) => [name, header(name, value)]),
+    url: url => redactUrl(url, names),
+    text: text => redactText(text, names),
+    body: body => redactBody(body, names)
+  }
+}

@@ -1,0 +1,146 @@
+/** What is taken out of headers, URLs and bodies, and what is not. */
+import t from 'tap'
+import { deflateSync, gzipSync } from 'node:zlib'
+import { createRedactor, DEFAULT_REDACTION } from '../../lib/redact/index.ts'
+
+const redactor = createRedactor()
+const body = (text: string | Buffer, type?: string, more: { truncated?: boolean, encoding?: string, limit?: number } = {}) =>
+  redactor.body({ bytes: Buffer.from(text as string), truncated: false, encoding: undefined, limit: 65_536, type, ...more })
+
+t.test('headers that are secret by their name', async t => {
+  for (const name of ['Authorization', 'proxy-authorization', 'Cookie', 'SET-COOKIE', 'x-api-key', 'Api-Key', 'X-Auth-Token', 'x-csrf-token', 'X-Amz-Security-Token', 'X-Forwarded-Access-Token', 'X-Hub-Signature', 'x-client-secret', 'Sec-WebSocket-Protocol']) {
+    t.equal(redactor.header(name, 'abc'), '[redacted]', name)
+  }
+  for (const name of ['Host', 'User-Agent', 'Accept', 'Sec-WebSocket-Key', 'Idempotency-Key', 'ETag', 'X-Request-Id', 'Content-Type', 'Surrogate-Key', 'Keep-Alive']) {
+    t.equal(redactor.header(name, 'abc'), 'abc', name)
+  }
+})
+
+t.test('secrets within values of other headers', async t => {
+  t.equal(redactor.header('referer', 'https://a.example/x?q=1&access_token=abc#id_token=def'), 'https://a.example/x?q=1&access_token=[redacted]#id_token=[redacted]')
+  t.equal(redactor.header('location', 'https://me:pass@a.example/'), 'https://[redacted]@a.example/')
+  t.equal(redactor.header('x-note', 'Bearer abcdefghijkl'), 'Bearer [redacted]')
+  t.equal(redactor.header('x-note', 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln'), '[redacted]')
+  t.equal(redactor.header('accept', 'text/html;q=0.9, */*;q=0.8'), 'text/html;q=0.9, */*;q=0.8')
+})
+
+t.test('URLs', async t => {
+  for (const [url, shown] of [
+    ['/a?b=c', '/a?b=c'],
+    ['/a?token=x', '/a?token=[redacted]'],
+    ['/a?Access%5FToken=x&b=1', '/a?Access%5FToken=[redacted]&b=1'],
+    ['/a?user[password]=x', '/a?user[password]=[redacted]'],
+    ['/a?user%5Bkey%5D=x', '/a?user%5Bkey%5D=[redacted]'],
+    ['/a?token=x&token=y', '/a?token=[redacted]&token=[redacted]'],
+    ['/a?token=x;y', '/a?token=[redacted]'],
+    ['/a;jsessionid=1?b=2', '/a;jsessionid=[redacted]?b=2'],
+    ['/a?back=https%3A%2F%2Fx%2F%3Ftoken%3Dabc', `/a?back=${encodeURIComponent('https://x/?token=[redacted]')}`],
+    ['/a?x=1&&y=2', '/a?x=1&&y=2'],
+    ['/a?%zz=1&token=%zz', '/a?%zz=1&token=[redacted]'],
+    ['/reset/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln', '/reset/[redacted]'],
+    ['http://me:pw@a/b?nextPageToken=x', 'http://[redacted]@a/b?nextPageToken=x'],
+    ['/a?page=2&sort=key', '/a?page=2&sort=key']
+  ] as const) t.equal(redactor.url(url), shown, url)
+})
+
+t.test('JSON keeps its text but for secrets', async t => {
+  for (const [text, shown] of [
+    ['{"a": 12345678901234567890, "a": 1.0}', '{"a": 12345678901234567890, "a": 1.0}'],
+    ['{"password":"x","n":1}', '{"password":"[redacted]","n":1}'],
+    ['{ "deep": [ { "apiKey" : "x\\"y" } ] }', '{ "deep": [ { "apiKey" : "[redacted]" } ] }'],
+    ['{"token":{"a":[1,"]"],"b":"}"},"c":1}', '{"token":"[redacted]","c":1}'],
+    ['{"secret":123,"pin":true,"token":null}', '{"secret":"[redacted]","pin":true,"token":null}'],
+    ['{"p\\u0061ssword":"x"}', '{"p\\u0061ssword":"[redacted]"}'],
+    ['{"code":"RP_ERR_TIMEOUT"}', '{"code":"RP_ERR_TIMEOUT"}'],
+    ['{"code":"4/0AbC"}', '{"code":"[redacted]"}'],
+    ['{"url":"https:\\/\\/x\\/?token=ab\\/c&b=1"}', '{"url":"https://x/?token=[redacted]&b=1"}'],
+    ['{"inner":"{\\"password\\":\\"x\\"}"}', '{"inner":"{\\"password\\":\\"[redacted]\\"}"}'],
+    ['{"max_tokens":5,"nextPageToken":"n"}', '{"max_tokens":5,"nextPageToken":"n"}'],
+    ['{"a":1}\n{"token":"x"}', '{"a":1}\n{"token":"[redacted]"}'],
+    ['["password","x"]', '["password","x"]']
+  ] as const) t.equal(body(text, 'application/json').text, shown, text)
+})
+
+t.test('JSON that was cut off', async t => {
+  for (const [text, shown] of [
+    ['{"password":"hush', '{"password":"[redacted]"'],
+    ['{"password":"hush\\', '{"password":"[redacted]"'],
+    ['{"password":', '{"password":'],
+    ['{"token":{"a":"hush","b":[1,', '{"token":"[redacted]"'],
+    ['{"secret":12', '{"secret":"[redacted]"'],
+    ['{"url":"https://x/?token=hu', '{"url":"https://x/?token=[redacted]"']
+  ] as const) t.match(body(text, 'application/json', { truncated: true }), { text: shown, truncated: true }, text)
+})
+
+t.test('forms', async t => {
+  t.equal(body('user=ann&password=a%26b&x=1', 'application/x-www-form-urlencoded').text, 'user=ann&password=[redacted]&x=1')
+  t.equal(body('a=1&pass%77ord=hus', 'application/x-www-form-urlencoded; charset=utf-8', { truncated: true }).text, 'a=1&pass%77ord=[redacted]')
+  const part = (name: string, value: string, more = '') => `--b0\r\nContent-Disposition: form-data; name="${name}"\r\n${more}\r\n${value}\r\n`
+  const form = `${part('user', 'ann')}${part('password', 'hush\r\nhush')}${part('data', '{"token":"hush"}', 'Content-Type: application/json\r\n')}--b0--\r\n`
+  const { text } = body(form, 'multipart/form-data; boundary=b0')
+  t.equal(text, `${part('user', 'ann')}${part('password', '[redacted]')}${part('data', '{"token":"[redacted]"}', 'Content-Type: application/json\r\n')}--b0--\r\n`)
+  t.notMatch(body(form.slice(0, form.indexOf('hush') + 2), 'multipart/form-data; boundary="b0"', { truncated: true }).text, /hu/)
+  t.match(body(form, 'multipart/form-data; boundary=other'), { text: null, omitted: 'form' })
+})
+
+t.test('other texts', async t => {
+  for (const [text, shown, type] of [
+    ['<user><password>hush</password><n a="1">x</n></user>', '<user><password>[redacted]</password><n a="1">x</n></user>', 'application/xml'],
+    ['<s:ApiKey x="1">hush', '<s:ApiKey x="1">[redacted]', 'text/xml'],
+    ['data: {"token":"hush"}\n\ndata: {"a":1}\n\n', 'data: {"token":"[redacted]"}\n\ndata: {"a":1}\n\n', 'text/event-stream'],
+    ['say "hi" {"password": "hush"}', 'say "hi" {"password": "[redacted]"}', 'text/plain'],
+    ['password: hush hush\nname: ann', 'password: [redacted]\nname: ann', 'text/plain'],
+    ['INFO: login, password: hush', 'INFO: login, password: [redacted]', 'text/plain'],
+    ['INFO: password: hush', 'INFO: password: [redacted]', 'text/plain'],
+    ['code: 404, key: a', 'code: 404, key: a', 'text/plain'],
+    ['<input type="password" value="x">', '<input type="password" value="x">', 'text/html']
+  ] as const) t.equal(body(text, type).text, shown, text)
+})
+
+t.test('a JSON body without a type, or with a wrong one', async t => {
+  t.equal(body(' {"password":"hush"}').text, ' {"password":"[redacted]"}')
+  t.equal(body('not json {"password":"hush"} "', 'application/json').text, 'not json {"password":"[redacted]"} "')
+})
+
+t.test('bytes', async t => {
+  const latin = Buffer.from('{"name":"J\xf6rg","password":"h\xfcsh"}', 'latin1')
+  t.match(body(latin, 'application/json'), { base64: true, text: Buffer.from('{"name":"J\xf6rg","password":"[redacted]"}', 'latin1').toString('base64') })
+  const image = Buffer.from('\xff\xd8token=abc', 'latin1')
+  t.match(body(image, 'image/jpeg'), { base64: true, text: image.toString('base64') }, 'pictures stay as they are')
+  t.match(body(Buffer.from('{"password":"hush"}', 'utf16le'), 'application/json; charset=utf-16'), { text: null, omitted: 'charset' })
+  t.match(body(Buffer.from('{"password":"hush"}', 'utf16le'), 'application/json'), { text: null, omitted: 'charset' })
+  t.match(body(Buffer.from('grüß').subarray(0, 3), 'text/plain', { truncated: true }), { text: 'gr', base64: false }, 'half a character is left out')
+  t.same(body(''), { text: null, base64: false, truncated: false, decoded: undefined, omitted: undefined })
+})
+
+t.test('compressed bodies', async t => {
+  const text = '{"a":1,"password":"hush"}'
+  t.match(body(gzipSync(text), 'application/json', { encoding: 'gzip' }), { text: '{"a":1,"password":"[redacted]"}', decoded: 'gzip' })
+  t.match(body(deflateSync(text), 'application/json', { encoding: 'DEFLATE' }), { text: '{"a":1,"password":"[redacted]"}', decoded: 'deflate' })
+  const long = JSON.stringify({ password: 'hush', list: Array.from({ length: 300 }, (_, i) => i * 7919 % 1009) })
+  const cut = gzipSync(long).subarray(0, 200)
+  const read = body(cut, 'application/json', { encoding: 'gzip', truncated: true })
+  t.match(read, { truncated: true, decoded: 'gzip', text: /^{"password":"\[redacted\]","list":\[0,/ })
+  t.match(body(gzipSync('x'.repeat(3000)), 'text/plain', { encoding: 'gzip', limit: 1000 }), { text: 'x'.repeat(1000), truncated: true })
+  t.match(body(gzipSync('x'.repeat(100_000)), 'text/plain', { encoding: 'gzip', limit: 1000 }), { text: null, omitted: 'compressed' }, 'no bombs')
+  for (const encoding of ['zstd', 'gzip, br', 'gzip']) t.match(body('not that', 'text/plain', { encoding }), { text: null, omitted: 'compressed' }, encoding)
+})
+
+t.test('names of one\'s own, and only those', async t => {
+  const own = createRedactor({ headers: ['x-mine'], query: ['who'], json: ['ssn', 'a.b', 'list.*.c'], replaceDefaults: true })
+  t.equal(own.header('X-Mine', 'a'), '[redacted]')
+  t.equal(own.header('authorization', 'a'), 'a')
+  t.equal(own.url('/?who=1&token=2'), '/?who=[redacted]&token=2')
+  const shown = own.body({ bytes: Buffer.from('{"ssn":1,"a":{"b":2,"c":{"b":3}},"x":{"a":{"b":4}},"list":[{"k":{"c":5}}],"token":6}'), truncated: false, type: 'application/json', encoding: undefined, limit: 1000 })
+  t.equal(shown.text, '{"ssn":"[redacted]","a":{"b":"[redacted]","c":{"b":3}},"x":{"a":{"b":4}},"list":[{"k":{"c":"[redacted]"}}],"token":6}')
+  t.equal(createRedactor({ ...DEFAULT_REDACTION, query: ['who'] }).url('/?who=1&token=2'), '/?who=[redacted]&token=[redacted]')
+})
+
+t.test('texts made to be slow are not', async t => {
+  // each would take minutes if something looked at the rest of the text from each of its places
+  for (const text of ['a'.repeat(65_536), '"'.repeat(65_536), '\\"'.repeat(32_768), '<a'.repeat(32_768), '='.repeat(65_536), 'a='.repeat(32_768), '%3D'.repeat(21_000), '{"a":'.repeat(13_000), 'eyJ'.repeat(21_000), '://'.repeat(21_000), 'token'.repeat(13_000), 'a: '.repeat(21_000), '&a=%26'.repeat(10_000), '\\'.repeat(65_536)]) {
+    for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded']) body(text, type)
+    redactor.url(`/?${text}`)
+  }
+  t.pass('all of them are through')
+})
