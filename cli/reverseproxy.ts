@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The `reverseproxy` command: `serve`, `check`, `routes` and `schema`.
+ * The `reverseproxy` command: `serve`, `check`, `routes`, `explain`, `plan` and `schema`.
  */
 import { run } from './run.ts'
 

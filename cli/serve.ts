@@ -1,33 +1,66 @@
 /**
  * `reverseproxy serve`: the gateway of a file, until a signal ends it.
  */
-import Fastify from 'fastify'
-import reverseproxy from '../index.ts'
-import { loadConfigFile } from '../lib/config-file.ts'
+import { stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { loadConfigFile, type ConfigFile } from '../lib/config-file.ts'
 import { LOG_LEVELS } from '../lib/options/schema/server.ts'
 import type { ServerConfig } from '../lib/options/server.ts'
 import { drainOnSignal } from './drain.ts'
-import { QuietLog } from './quiet-log.ts'
+import { startGateway, type RunningGateway } from './serving/gateway.ts'
 import { UsageError } from './usage.ts'
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
 
+/** More processes than that are a mistake. */
+const MOST_WORKERS = 256
+/** How often `--watch` looks at the files, ms. */
+const LOOK = 500
+
 /**
  * Listens and stays. SIGTERM and SIGINT stop accepting, let finish what runs and end with 0; a second signal, or 30 s, ends
- * at once. Throws OptionsError for a wrong file, UsageError for a wrong flag, and what `listen` throws (a port in use).
+ * at once. SIGHUP reads the file again, and so does every change of it with `--watch`. `--workers` makes it several processes,
+ * for which all of that holds. Throws OptionsError for a wrong file, UsageError for a wrong flag, and what `listen` throws (a port in use).
  */
 export async function serve (file: string, flags: Flags): Promise<undefined> {
-  const { server, gateway } = await loadConfigFile(file)
-  const { host, port, fastify } = withFlags(server, flags)
-  const app = Fastify({ ...fastify, logController: new QuietLog() })
-  try {
-    await app.register(reverseproxy, gateway)
-    await app.listen({ host, port, listenTextResolver: address => `fastify-reverseproxy listens on ${address}` })
-  } catch (error) {
-    await app.close()
-    throw error
+  const workers = workersOf(flags)
+  const load = async (): Promise<ConfigFile> => {
+    const loaded = await loadConfigFile(file)
+    return { ...loaded, server: withFlags(loaded.server, flags) }
   }
-  drainOnSignal(app)
+  const gateway = workers === 1 ? await startGateway(load) : await (await import('./workers.ts')).startWorkers(load, workers)
+  drainOnSignal(gateway)
+  process.on('SIGHUP', () => { gateway.reload() })
+  if (flags['watch'] === true) reloadOnChange(file, gateway)
+}
+
+/**
+ * Looked at again and again, since what replaces a file, or a folder that it is linked from, is not told of everywhere. What a
+ * file was when it was read is not known: the first look reads it once more.
+ */
+function reloadOnChange (file: string, gateway: Pick<RunningGateway, 'file' | 'reload'>): void {
+  let seen = ''
+  async function look (): Promise<void> {
+    const states = await Promise.all([file, ...gateway.file.files].map(stateOf))
+    const state = states.join('\n')
+    if (state !== seen) await gateway.reload()
+    seen = state
+    setTimeout(look, LOOK).unref()
+  }
+  look()
+}
+
+/** Links are followed. */
+async function stateOf (path: string): Promise<string> {
+  const { ino, size, mtimeMs, ctimeMs } = await stat(path).catch(() => ({ ino: 0, size: 0, mtimeMs: 0, ctimeMs: 0 }))
+  return `${path} ${ino} ${size} ${mtimeMs} ${ctimeMs}`
+}
+
+function workersOf ({ workers = '1' }: Flags): number {
+  if (workers === 'auto') return availableParallelism()
+  const count = /^\d+$/.test(String(workers)) ? Number(workers) : 0
+  if (count < 1 || count > MOST_WORKERS) throw new UsageError(`--workers must be "auto" or a number between 1 and ${MOST_WORKERS} (got "${workers}")`)
+  return count
 }
 
 function withFlags (server: ServerConfig, { port, host, 'log-level': level }: Flags): ServerConfig {

@@ -11,7 +11,9 @@ import { check } from './options/check.ts'
 import { copy, isRecord } from './options/copy.ts'
 import { tryParseOptions, type GatewayOptions, type ParsedOptions } from './options/index.ts'
 import { at, segments } from './options/paths.ts'
+import { withPortableDiscovery } from './options/resolve-discovery.ts'
 import { withPem as tenantWithPem } from './options/resolve-tenancy.ts'
+import { portableTrafficDump } from './options/resolve-traffic-dump.ts'
 import { readPem, type Origin } from './options/rules.ts'
 import { fileSchema, type ServerFileOptions } from './options/schema/server.ts'
 import { crossCheckServer, resolveServer, type ServerConfig } from './options/server.ts'
@@ -30,6 +32,8 @@ export interface ConfigFile {
   readonly gateway: GatewayOptions
   /** The same, parsed. */
   readonly config: ParsedOptions
+  /** Absolute paths of the certificates and keys that were read. */
+  readonly files: readonly string[]
 }
 
 export interface ConfigTextContext {
@@ -59,7 +63,8 @@ export function parseConfigText (text: string, { path, env = process.env }: Conf
 
   const problems: OptionProblem[] = substitute(document, env).map(({ keys, rule, value }) => ({ path: keys.reduce<string>(at, ''), rule, value }))
   const raw = copy(valueOf(document, problems), '', problems)
-  const origin: Origin = { source: 'file', baseDir: dirname(resolve(path)) }
+  const files = new Set<string>()
+  const origin: Origin = { source: 'file', baseDir: dirname(resolve(path)), files }
   const parsed = parseFile(raw, origin, problems)
   throwOn(problems.map(problem => ({ file: basename(path), ...positionOf(document, lines, segments(problem.path)), ...problem })), path)
   if (parsed === undefined) throw new OptionsError([], path)
@@ -85,7 +90,7 @@ function parseFile (raw: unknown, origin: Origin, problems: OptionProblem[]): Co
   found.push(...rest.filter(problem => !seen.has(identity(problem))))
   problems.push(...found.filter(({ path }) => !missing.has(path)))
   if (config === undefined || problems.length > 0) return undefined
-  return { server: resolveServer((server ?? {}) as ServerFileOptions, origin), gateway: withPem(gateway, origin) as GatewayOptions, config }
+  return { server: resolveServer((server ?? {}) as ServerFileOptions, origin), gateway: withPem(gateway, origin) as GatewayOptions, config, files: [...origin.files ?? []] }
 }
 
 function identity ({ path, rule }: OptionProblem): string {
@@ -102,9 +107,9 @@ function parts (file: Record<string, unknown>): { gateway: Record<string, unknow
 function withPem (gateway: Record<string, unknown>, origin: Origin): Record<string, unknown> {
   const { backends, tenancy } = gateway
   return {
-    ...withTlsTexts(gateway, origin),
+    ...portableTrafficDump(withTlsTexts(gateway, origin), origin),
     ...(isRecord(backends)
-      ? { backends: Object.fromEntries(Object.entries(backends).map(([name, backend]) => [name, isRecord(backend) ? withTlsTexts(backend, origin) : backend])) }
+      ? { backends: Object.fromEntries(Object.entries(backends).map(([name, backend]) => [name, isRecord(backend) ? withPortableDiscovery(withTlsTexts(backend, origin), origin) : backend])) }
       : undefined),
     ...(isRecord(tenancy) && isRecord(tenancy['tenants'])
       ? { tenancy: { ...tenancy, tenants: Object.fromEntries(Object.entries(tenancy['tenants']).map(([id, tenant]) => [id, isRecord(tenant) ? tenantWithPem(tenant, origin) : tenant])) } }

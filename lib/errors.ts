@@ -42,6 +42,8 @@ export const ResetError = createError('RP_ERR_RESET', 'The backend closed the co
 export const BadResponseError = createError('RP_ERR_BAD_RESPONSE', 'The backend sent an invalid answer', 502)
 /** More redirects than the policy follows. */
 export const TooManyRedirectsError = createError('RP_ERR_TOO_MANY_REDIRECTS', 'The backend redirected too often', 502)
+/** The body of an answer to `reverseproxy.request()` is larger than `maxBytes`. */
+export const AnswerTooLargeError = createError('RP_ERR_ANSWER_TOO_LARGE', 'The answer of the backend is too large', 502)
 /** The body of a composite's part, or of all its parts together, is larger than allowed. */
 export const PartTooLargeError = createError('RP_ERR_PART_TOO_LARGE', 'A part of the answer is too large', 502)
 /** A part of a composite answered with a status that is no success. */
@@ -128,6 +130,9 @@ export class OptionsError extends createError<[string]>('RP_ERR_OPTIONS', '%s', 
     this.problems = problems
   }
 }
+
+/** A backend has no targets at the end of its `bootTimeout`, and `onBootTimeout` is `refuse`. `%s` says which, and why. */
+export const DiscoveryError = createError<[string]>('RP_ERR_DISCOVERY', 'Discovery: %s', 500)
 
 /** What a parse finds wrong. */
 export function problemsOf (parse: () => void): readonly OptionProblem[] {

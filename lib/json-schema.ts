@@ -26,6 +26,10 @@ const PATTERNS: Partial<Record<CheckName, string>> = {
   healthPath: '^/',
   statusRange: '^[1-5](\\d\\d-[1-5]\\d\\d|xx)$',
   tenantHost: '\\{tenant\\}',
+  fixedPath: '^/[^:*?]*$',
+  metricPrefix: '^([a-zA-Z_:][a-zA-Z0-9_:]*)?$',
+  dnsName: '^[A-Za-z0-9_.-]+$',
+  consulAddress: '^(https?|unix)://',
   portText: '^\\d{1,5}$',
   filled: '\\S'
 }

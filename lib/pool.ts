@@ -6,6 +6,7 @@ import { Http2Pool } from './http2/pool.ts'
 import { splitTargetUrl } from './options/target-url.ts'
 import type { Socket } from 'node:net'
 import type { TargetAddress } from './options/target-url.ts'
+import type { PoolNumbers } from './pools.ts'
 import type { BackendConfig } from './types.ts'
 
 /** The parts of a target's URL. @throws RangeError for what the options would have refused */
@@ -31,6 +32,17 @@ export function createPool (url: string, config: BackendConfig): Dispatcher {
     maxHeaderSize: pool.maxHeaderSize,
     plain: spare => createPlainPool(origin, config, socketPath, spare)
   })
+}
+
+/** What a pool of `createPool` has and does now. */
+export function numbersOf (dispatcher: Dispatcher): PoolNumbers {
+  const { connected, free, pending, queued, running, size } = (dispatcher as Pool | Http2Pool).stats
+  return { connected, free, pending, queued, running, size }
+}
+
+export function sumOf (all: readonly PoolNumbers[]): PoolNumbers {
+  const sum = (name: keyof PoolNumbers): number => all.reduce((total, numbers) => total + numbers[name], 0)
+  return { connected: sum('connected'), free: sum('free'), pending: sum('pending'), queued: sum('queued'), running: sum('running'), size: sum('size') }
 }
 
 /** HTTP/1.1. `spare`: a connection that there is already. */

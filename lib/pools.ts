@@ -3,7 +3,7 @@
  * backends on one host keep warm connections then instead of a thousand cold ones; another tenant, or other TLS
  * options, never share.
  */
-import { addressOf, createPool } from './pool.ts'
+import { addressOf, createPool, numbersOf, sumOf } from './pool.ts'
 import type { Dispatcher } from 'undici'
 import type { Backend, BackendConfig, Target } from './types.ts'
 
@@ -12,6 +12,30 @@ interface Shared {
   readonly dispatcher: Dispatcher
   readonly users: Set<Target>
 }
+
+/** The connections to one origin: a snapshot. A stream of HTTP/2 is a request like any other here. */
+export interface PoolView {
+  readonly origin: string
+  /** The tenant whose they are; undefined: everybody's. */
+  readonly tenant: string | undefined
+  readonly backends: readonly string[]
+  /** URLs of the targets that use them now. */
+  readonly targets: readonly string[]
+  /** Open connections. */
+  readonly connected: number
+  /** Open connections without a request. */
+  readonly free: number
+  /** Requests that a connection was found for, and that have not begun to leave. */
+  readonly pending: number
+  /** Requests that wait for a connection. */
+  readonly queued: number
+  /** Requests under way. */
+  readonly running: number
+  /** `running`, `pending` and `queued` together. */
+  readonly size: number
+}
+
+export type PoolNumbers = Pick<PoolView, 'connected' | 'free' | 'pending' | 'queued' | 'running' | 'size'>
 
 export interface Pools {
   /** The pool of a target, made or joined when it is first needed. */
@@ -22,6 +46,8 @@ export interface Pools {
   leave (target: Target): Promise<void>
   /** New requests of everyone on the target's pool get a new one; requests under way finish on the old. */
   replace (target: Target): void
+  /** The pools that targets of these backends use now. */
+  stats (backends: readonly Backend[]): PoolView[]
   /** Waits `ms` at most for requests under way, then closes every connection. */
   close (ms: number): Promise<void>
 }
@@ -93,6 +119,28 @@ export function createPools (): Pools {
     await Promise.all(dispatchers.map(dispatcher => dispatcher.destroy().catch(() => {})))
   }
 
+  function stats (backends: readonly Backend[]): PoolView[] {
+    const found = new Map<Dispatcher, { readonly target: Target, readonly scope: string, readonly backends: Set<string>, readonly targets: Set<string> }>()
+    for (const { name, scope, shares, targets } of backends) {
+      for (const target of targets) {
+        const own = target.of === undefined || target.ownPool
+        const { dispatcher } = own ? target : target.of
+        if (dispatcher === undefined) continue
+        let users = found.get(dispatcher)
+        if (users === undefined) found.set(dispatcher, users = { target, scope: own ? scope : shares?.scope ?? '', backends: new Set(), targets: new Set() })
+        users.backends.add(name)
+        users.targets.add(target.id)
+      }
+    }
+    return [...found].map(([dispatcher, { target, scope, backends, targets }]) => ({
+      origin: target.origin,
+      tenant: scope === '' ? undefined : scope,
+      backends: [...backends],
+      targets: [...targets],
+      ...sumOf([dispatcher, twins.get(dispatcher)].flatMap(one => one === undefined ? [] : [numbersOf(one)]))
+    }))
+  }
+
   /** A pool that was destroyed meanwhile is closed as well. */
   async function closed (dispatcher: Dispatcher): Promise<void> {
     const twin = twins.get(dispatcher)
@@ -100,7 +148,7 @@ export function createPools (): Pools {
     await Promise.all([dispatcher, twin].map(one => one?.close().catch(() => {})))
   }
 
-  return { open, openForUpgrade, leave, replace, close }
+  return { open, openForUpgrade, leave, replace, stats, close }
 }
 
 /** What must be the same for two targets to share connections. */

@@ -13,6 +13,7 @@ class Recorded implements RequestRecord, Watcher {
   backend: string | undefined = undefined
   calls = 0
   retries = 0
+  queued = 0
   readonly attempts: Attempt[] = []
   aborted = false
   #controller: AbortController | undefined = undefined

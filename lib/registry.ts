@@ -40,7 +40,12 @@ export interface TargetView {
 export interface RegistryOptions {
   readonly config: GatewayConfig
   createBalancer (config: BalancerConfig): Balancer
+  /** The registry of the gateway whose place this one's may take: they share connections. */
+  readonly previous?: Registry | undefined
 }
+
+/** Told after every change of a backend: the targets that are gone for good. */
+type Watcher = (backend: Backend, gone: readonly Target[]) => void
 
 type MutableBackend = { -readonly [K in keyof Backend]: Backend[K] }
 type MutableTarget = Target & { metadata: Metadata }
@@ -48,12 +53,22 @@ type MutableTarget = Target & { metadata: Metadata }
 export type Registry = ReturnType<typeof createRegistry>
 
 export function createRegistry (options: RegistryOptions) {
-  const { config } = options
+  const { config, createBalancer } = options
+  // only until it has been succeeded: else each gateway would hold all that were before it
+  let { previous } = options
   const shared = new Map<string, MutableBackend>()
   const scopes = new Map([['', shared]])
-  const pools = createPools()
-  /** Told after every change of a backend: the targets that are gone for good. */
-  const watchers: Array<(backend: Backend, gone: readonly Target[]) => void> = []
+  const pools: Pools = previous === undefined ? createPools() : previous.pools
+  const watchers: Watcher[] = []
+  /** Of all registries that share the connections: those whose calls have not ended want to know. */
+  const lingering: Set<Watcher> = previous === undefined ? new Set() : previous.lingering as Set<Watcher>
+  const mine: Watcher[] = []
+  /** Whether the backends are this registry's to close: not before it has taken over, and not after another one has. */
+  let stage: 'waiting' | 'current' | 'succeeded' = previous === undefined ? 'current' : 'waiting'
+  /** Tenants' backends of the registry before that have not been asked for since. */
+  let inherited: typeof scopes = new Map()
+  /** Backends that the registry which has taken this one's place knows nothing of. */
+  let left: readonly Backend[] = []
   /** Counts changes of what everybody has. */
   let changes = 0
   /** Backends that some tenant has, whether or not everybody has them. */
@@ -67,9 +82,10 @@ export function createRegistry (options: RegistryOptions) {
       config: backendConfig,
       targets: [],
       usable: [],
-      balancer: options.createBalancer(backendConfig.balancer),
+      balancer: createBalancer(backendConfig.balancer),
       budget: undefined,
       slots: undefined,
+      outliers: undefined,
       shares
     }
     setTargets(backend, shares === undefined ? backendConfig.targets.map(createTarget) : shares.targets.map(target => new TenantTarget(target, ownPools)))
@@ -105,6 +121,12 @@ export function createRegistry (options: RegistryOptions) {
     return target
   }
 
+  /** Every backend of every scope; those that another registry has taken over are its own. */
+  function all (): Backend[] {
+    const backends = [...scopes.values()].flatMap(backends => [...backends.values()])
+    return stage === 'succeeded' ? [...left, ...backends.filter(({ scope }) => scope !== '')] : backends
+  }
+
   for (const [name, backendConfig] of Object.entries(config.backends)) insert('', name, create('', name, backendConfig))
 
   function tell (backend: Backend, gone: readonly Target[] = []): void {
@@ -113,6 +135,7 @@ export function createRegistry (options: RegistryOptions) {
       passOn(backend)
     }
     for (const watcher of watchers) watcher(backend, gone)
+    for (const watcher of lingering) watcher(backend, gone)
   }
 
   const api = {
@@ -224,7 +247,7 @@ export function createRegistry (options: RegistryOptions) {
   }
 
   function configure (backend: MutableBackend, next: BackendConfig): void {
-    if (!isDeepStrictEqual(next.balancer, backend.config.balancer)) backend.balancer = options.createBalancer(next.balancer)
+    if (!isDeepStrictEqual(next.balancer, backend.config.balancer)) backend.balancer = createBalancer(next.balancer)
     backend.config = next
   }
 
@@ -238,15 +261,77 @@ export function createRegistry (options: RegistryOptions) {
     return gone
   }
 
-  /** Lets what runs finish for a while, then closes every connection. */
+  /** Lets what runs finish for a while, then closes every connection; of those that another gateway uses too, only what is this one's alone. */
   async function close (): Promise<void> {
-    await pools.close(config.shutdown.timeout)
+    for (const watcher of mine) lingering.delete(watcher)
+    if (stage === 'current') await pools.close(config.shutdown.timeout)
+    else await Promise.all(all().flatMap(({ targets }) => targets.map(letGo)))
+  }
+
+  // ---- one configuration after the other
+
+  /**
+   * Takes the place of the registry before: backends of the same name go on here, with as much of their state as can stay. Those
+   * that are left there have no new calls; they end with the calls that run.
+   */
+  function succeed (): void {
+    if (previous === undefined || stage !== 'waiting') return
+    const before = previous.handOver(shared)
+    previous = undefined
+    stage = 'current'
+    inherited = before.tenants
+    for (const [name, fresh] of shared) {
+      const backend = before.backends.get(name)
+      if (backend === undefined) continue
+      shared.set(name, backend)
+      tell({ ...fresh, targets: [], usable: [] }, fresh.targets)
+      takeUp(backend, fresh.config)
+    }
+  }
+
+  function takeUp (backend: MutableBackend, next: BackendConfig): void {
+    const stay = next.discovery !== undefined && isDeepStrictEqual(next.discovery, backend.config.discovery)
+    const wanted = stay ? { ...next, targets: backend.config.targets } : next
+    if (!isDeepStrictEqual(wanted, backend.config)) reconfigure(backend, wanted, true)
+    else tell(backend)
+  }
+
+  /** Everything there is, for the registry that takes this one's place; calls that run here still find it. `wanted`: what goes on there, by name. */
+  function handOver (wanted: ReadonlyMap<string, unknown>): { readonly backends: ReadonlyMap<string, MutableBackend>, readonly tenants: typeof scopes } {
+    stage = 'succeeded'
+    const tenants = new Map([...inherited, ...[...scopes].filter(([scope]) => scope !== '')])
+    inherited = new Map()
+    for (const scope of tenants.keys()) scopes.delete(scope)
+    left = [...shared.values()].filter(({ name }) => !wanted.has(name))
+    for (const backend of left) {
+      // its last calls still find them; what would never end by itself is told to
+      for (const target of backend.targets) target.state = 'draining'
+      for (const watcher of lingering) watcher(backend, [])
+    }
+    return { backends: new Map(shared), tenants }
+  }
+
+  /** Tenants' backends that nobody has asked for since the registry before. */
+  function forsake (): void {
+    if (inherited.size === 0) return
+    const backends = [...inherited.values()].flatMap(backends => [...backends.values()])
+    inherited = new Map()
+    for (const backend of backends) detach(backend)
   }
 
   // ---- what tenants have of their own
 
   /** A tenant's backend: with targets of its own, or a view of those of `base`. */
   function attach (scope: string, name: string, { config: backendConfig, ownTargets }: TenantBackend, base: Backend | undefined): Backend {
+    const before = inherited.get(scope)?.get(name)
+    if (before !== undefined) {
+      inherited.get(scope)!.delete(name)
+      if (renew(before, { config: backendConfig, ownTargets }, base)) {
+        insert(scope, name, before)
+        return before
+      }
+      detach(before)
+    }
     const shares = ownTargets ? undefined : base
     const backend = create(scope, name, backendConfig, shares, shares !== undefined && hasOwnPools(backendConfig, shares))
     insert(scope, name, backend)
@@ -258,7 +343,7 @@ export function createRegistry (options: RegistryOptions) {
     if (backend.shares !== (ownTargets ? undefined : base)) return false
     const next = isDeepStrictEqual(wanted, backend.config) ? backend.config : wanted
     if (backend.shares !== undefined) follow(backend, next, backend.shares)
-    else if (next !== backend.config) reconfigure(backend, next)
+    else if (next !== backend.config) update(backend, next)
     return true
   }
 
@@ -305,6 +390,8 @@ export function createRegistry (options: RegistryOptions) {
   async function detach (backend: Backend): Promise<void> {
     const backends = scopes.get(backend.scope)
     if (backends?.get(backend.name) === backend) backends.delete(backend.name)
+    // another gateway has it now
+    else if (stage === 'succeeded') return
     if (backends?.size === 0) scopes.delete(backend.scope)
     const closed = backend.targets.map(letGo)
     tell({ ...backend, targets: [], usable: [] }, backend.targets)
@@ -349,11 +436,24 @@ export function createRegistry (options: RegistryOptions) {
     expect (names: Iterable<string>): void { for (const name of names) ofTenants.add(name) },
     /** Whether anybody has such a backend. */
     isKnown: (name: string): boolean => shared.has(name) || ofTenants.has(name),
-    /** Every backend of every scope. */
-    all: (): Backend[] => [...scopes.values()].flatMap(backends => [...backends.values()]),
-    /** Tells of every change to a backend from now on, and which of its targets are gone for good. */
-    watch (watcher: (typeof watchers)[number]): void { watchers.push(watcher) },
+    all,
+    /**
+     * Tells of every change to a backend from now on, and which of its targets are gone for good. `lingers`: also when another
+     * registry has taken this one's place, until this one is closed.
+     */
+    watch (watcher: Watcher, { lingers = false } = {}): void {
+      if (!lingers) {
+        watchers.push(watcher)
+        return
+      }
+      lingering.add(watcher)
+      mine.push(watcher)
+    },
     pools,
+    lingering: lingering as ReadonlySet<Watcher>,
+    succeed,
+    handOver,
+    forsake,
     close,
     version: () => changes
   }

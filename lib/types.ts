@@ -11,11 +11,15 @@ import type { BackendDefaults, FullBackendOption, RouteOption } from './options/
 import type { Fallback, HealthConfig, ResilienceConfig, RetryBudgetConfig, RetryConfig } from './resilience/types.ts'
 import type { Breaker, Ticket } from './circuit-breaker/index.ts'
 import type { Slot, Slots } from './concurrency.ts'
-import type { TargetHealth } from './health/index.ts'
+import type { OutlierGroup, TargetHealth } from './health/index.ts'
+import type { MetricsConfig } from './metrics/types.ts'
+import type { LogConfig } from './request-log/types.ts'
 import type { Budget } from './retry/index.ts'
 import type { Settings } from './routes/settings.ts'
 import type { RouteTenancyConfig, TenancyConfig } from './tenancy/types.ts'
 import type { Scope } from './tenancy/scopes.ts'
+import type { TracingConfig } from './tracing/types.ts'
+import type { TrafficDumpConfig } from './traffic-dump/types.ts'
 import type { BackendConnection, ClientHandshake, WebSocketConfig } from './websocket/types.ts'
 
 // ---------------------------------------------------------------- outcomes
@@ -72,7 +76,7 @@ export interface Target {
   readonly ownPool: boolean
 }
 
-/** What a balancer may look at. `request` is absent for calls not tied to a client. */
+/** What a balancer may look at. `request` of a call that nobody but the app has made (`reverseproxy.request`) has method, URL, headers and id only. */
 export interface BalancerContext {
   /** The path and query that will be sent, without the target's base path. */
   readonly path: string
@@ -86,6 +90,8 @@ export interface BalancerContext {
  */
 export interface Balancer {
   pick (targets: readonly Target[], context: BalancerContext): Target | undefined
+  /** What `pick` would choose now, without a change of anything; undefined, or no such method: it cannot be told. For `explain`. */
+  peek? (targets: readonly Target[], context: BalancerContext): Target | undefined
 }
 
 export interface BalancerTools {
@@ -119,6 +125,8 @@ export interface Backend {
   budget: Budget | undefined
   /** The places of its calls where `concurrency` limits them. Writer: plugins/concurrency.ts */
   slots: Slots | undefined
+  /** What traffic shows of its targets, together. Writer: plugins/health.ts */
+  outliers: { readonly config: object, readonly group: OutlierGroup } | undefined
   /** The backend of everybody whose targets a tenant's backend uses; undefined: it has targets of its own. */
   readonly shares: Backend | undefined
 }
@@ -367,6 +375,14 @@ export interface GatewayConfig {
   readonly limits: LimitsConfig
   /** undefined: there are no tenants. */
   readonly tenancy: TenancyConfig | undefined
+  /** undefined: nothing is counted. */
+  readonly metrics: MetricsConfig | undefined
+  /** undefined: there are no spans. */
+  readonly tracing: TracingConfig | undefined
+  /** undefined: requests have no line in the log. */
+  readonly log: LogConfig | undefined
+  /** undefined: requests are not written down. */
+  readonly trafficDump: TrafficDumpConfig | undefined
   readonly routes: readonly RouteConfig[]
   /** Balancers the user registered, by name. */
   readonly balancers: Readonly<Record<string, BalancerFactory>>
@@ -389,6 +405,8 @@ export interface Attempt {
   status: number | undefined
   /** Milliseconds to the answer's headers, or to the failure. */
   duration: number | undefined
+  /** Milliseconds until a connection took it; noted only where requests are logged. */
+  connect: number | undefined
 }
 
 /**
@@ -412,6 +430,8 @@ export interface RequestRecord {
   /** Calls that may be tried again, and how often some were. Writer: plugins/retry.ts */
   calls: number
   retries: number
+  /** Milliseconds that its calls have waited for a place, together. Writer: plugins/concurrency.ts */
+  queued: number
   /** One entry a try, in order. Writer: plugins/forward.ts */
   readonly attempts: Attempt[]
   /** True once the client has gone away before its answer was complete. Writer: lib/forward/exchange.ts and lib/record.ts */
@@ -445,8 +465,8 @@ export interface Call {
   path: string
   /** Writer: plugins/headers.ts */
   headers: RawHeaders
-  /** Headers that `reply.proxy()` was given. */
-  readonly edits: Readonly<Record<string, string | undefined>> | undefined
+  /** Headers that `reply.proxy()` was given; undefined removes, of a list each value is a field line of its own. */
+  readonly edits: Readonly<Record<string, string | readonly string[] | undefined>> | undefined
   /** What is sent as the body, and how it is framed. */
   body: BodyPlan
   /** The settings' timeouts, or what `reply.proxy()` made of them. */
@@ -481,6 +501,8 @@ export interface Cancelable {
 /** A part of a composite, as its calls know it. Early hints and trailers of such calls have nowhere to go. */
 export interface CallOwner {
   readonly name: string
+  /** When the part began; left out where one of many calls begins. */
+  readonly startedAt?: number
   /** Why the calls are no longer wanted; undefined while they are. */
   readonly cancelled: Error | undefined
   /** An attempt has begun. */

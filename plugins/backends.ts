@@ -7,21 +7,27 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createBalancer } from '../lib/balancing/index.ts'
-import { BalancerError, ConnectionLimitError, NoTargetError, circuitOpen } from '../lib/errors.ts'
-import { candidates } from '../lib/health/index.ts'
+import { choose, isRefused, refuse } from '../lib/choose.ts'
 import { createRegistry } from '../lib/registry.ts'
 import { createLookup } from '../lib/routes/lookup.ts'
 import { createSettings } from '../lib/routes/settings.ts'
 import type { BackendView, Registry } from '../lib/registry.ts'
 import type { Lookup } from '../lib/routes/lookup.ts'
 import type { FindSettings } from '../lib/routes/settings.ts'
-import type { PanicConfig } from '../lib/resilience/types.ts'
-import type { Backend, Balancer, Call, Gate, Layer, Refusal, Target } from '../lib/types.ts'
+import type { PoolView } from '../lib/pools.ts'
+import type { FullBackendOption } from '../lib/options/index.ts'
+import type { Backend, Balancer, BalancerConfig, Layer, PoolConfig, Target } from '../lib/types.ts'
+
+type PoolOption = NonNullable<FullBackendOption['pool']>
 
 declare module './core.ts' {
   interface ReverseProxy {
     /** Backends and targets at run time. Owner: plugins/backends.ts */
     backends: BackendsApi
+    /** How each backend's targets are chosen. Owner: plugins/backends.ts */
+    balancer: BalancerApi
+    /** Connections to targets. Owner: plugins/backends.ts */
+    pools: PoolsApi
     /** What the rooms look backends up in, by scope and name. Owner: plugins/backends.ts */
     registry: Registry
     /** Sees to it that a plan's backend and settings are those of now. Owner: plugins/backends.ts */
@@ -50,17 +56,41 @@ export interface BackendsApi {
   updateTarget (name: string, url: string, changes: unknown): void
 }
 
+/** Of everybody's backends; what tenants have of them follows with their next request. @throws RangeError for a name that is not there */
+export interface BalancerApi {
+  get (backend: string): BalancerConfig
+  /** As the option `balancer` of a backend; holds from the next choice on. The same one once more keeps its position. @throws OptionsError */
+  set (backend: string, balancer: BalancerConfig): void
+}
+
+/** @throws RangeError for a name that is not there */
+export interface PoolsApi {
+  /** What holds for the connections of a backend. */
+  options (backend: string): PoolConfig
+  /** As the option `pool` of a backend. Where it changes, calls under way finish on the old connections. @throws OptionsError */
+  configure (backend: string, pool: unknown): void
+  /** The pools that there are now, of one backend or of all; tenants' own as well. A pool is made with the first call. */
+  stats (backend?: string): PoolView[]
+}
+
 const backends: FastifyPluginAsync = async function backends (fastify) {
   const { reverseproxy } = fastify
   const { config, gates } = reverseproxy
   const registry = createRegistry({
     config,
+    previous: reverseproxy.previous?.registry,
     createBalancer (balancer) {
       const made = createBalancer(balancer, config.balancers, { random: config.random })
       const type = typeof balancer === 'string' ? balancer : balancer.type
       return Object.hasOwn(config.balancers, type) ? checked(made, type) : made
     }
   })
+
+  /** As everybody and as each tenant has it. */
+  function allNamed (name: string): Backend[] {
+    const named = registry.all().filter(backend => backend.name === name)
+    return named.length > 0 ? named : [registry.existing(name)]
+  }
 
   const layer: Layer = next => function chooseTarget (call) {
     try {
@@ -75,93 +105,36 @@ const backends: FastifyPluginAsync = async function backends (fastify) {
 
   reverseproxy.registry = registry
   reverseproxy.backends = registry.api
+  reverseproxy.balancer = {
+    get: name => registry.existing(name).config.balancer,
+    set (name, balancer) { registry.change(name, { balancer }) }
+  }
+  reverseproxy.pools = {
+    options: name => registry.existing(name).config.pool,
+    configure (name, pool) { registry.change(name, { pool: pool as PoolOption }) },
+    stats: name => registry.pools.stats(name === undefined ? registry.all() : allNamed(name))
+  }
   // policies are another room's, and first asked for with the first request
   reverseproxy.findSettings = createSettings(config, (proxy, backend, limits) => reverseproxy.policies(proxy, backend, limits))
   reverseproxy.lookup = createLookup({ config, registry, findSettings: reverseproxy.findSettings })
   reverseproxy.layer('choose', layer)
+  reverseproxy.successions.push(function takeBackends () { registry.succeed() })
   fastify.addHook('onClose', function closePools () {
     return registry.close()
   })
 }
 
-/** @throws NoTargetError, ConnectionLimitError, CircuitOpenError (503), BalancerError (500) */
-function choose (call: Call, gates: readonly Gate[]): Target {
-  const { backend } = call
-  const { usable, config: { resilience: { panic } } } = backend
-  if (usable.length === 0) throw new NoTargetError({ cause: new Error(`backend ${backend.name} has no active target`) })
-  const first = usable.length === 1 ? usable[0]! : pick(backend, usable, call)
-  const fits = refusal(first, call, gates) === undefined
-  if (fits && panic?.mode !== '503') return first
-  const found = findCandidates(usable, call, gates, panic)
-  if (found.length === 0) throw refuse(call, gates, usable)
-  if (fits || found.length === usable.length) return first
-  return found.length === 1 ? found[0]! : pick(backend, found, call)
-}
-
-/** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
-function findCandidates (usable: readonly Target[], call: Call, gates: readonly Gate[], panic: PanicConfig | undefined): Target[] {
-  const reasons = usable.map(target => refusal(target, call, gates))
-  // an open circuit does not make a sick target less sick
-  const sick = panic === undefined ? 0 : usable.filter(target => gates.some(gate => isSick(gate(target, call.backend, call)))).length
-  const use = candidates(usable.length - sick, usable.length, panic)
-  if (use === 'none') return []
-  // in a panic health is overlooked, not circuits, limits and wishes
-  if (use === 'all') reasons.forEach((reason, index) => { if (reason !== undefined) reasons[index] = refusal(usable[index]!, call, gates, true) })
-  const admitted = usable.filter((_, index) => reasons[index] === undefined)
-  return admitted.length > 0 ? admitted : usable.filter((_, index) => reasons[index] === 'warming' || reasons[index] === 'tried')
-}
-
-function isSick (reason: Refusal | undefined): boolean {
-  return reason === 'unhealthy' || reason === 'ejected'
-}
-
-/** Wishes come last: what may not be used at all is not wished for either. */
-function refusal (target: Target, call: Call, gates: readonly Gate[], sickToo = false): Refusal | undefined {
-  let wish: Refusal | undefined = call.tried?.includes(target) === true ? 'tried' : undefined
-  for (const gate of gates) {
-    const reason = gate(target, call.backend, call)
-    if (reason === 'warming') wish = reason
-    else if (reason !== undefined && !(sickToo && isSick(reason))) return reason
-  }
-  return target.inflight >= target.maxConnections ? 'limit' : wish
-}
-
-/** A target that was named is used whatever may be wished. */
-function isRefused (target: Target, call: Call, gates: readonly Gate[]): boolean {
-  const reason = refusal(target, call, gates)
-  return reason !== undefined && reason !== 'warming' && reason !== 'tried'
-}
-
-/** Why none of these targets may be used. */
-function refuse (call: Call, gates: readonly Gate[], targets: readonly Target[]): Error {
-  const reasons = targets.map(target => refusal(target, call, gates))
-  const cause = new Error(`backend ${call.backend.name}: ${targets.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
-  if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) {
-    return circuitOpen(Math.min(...targets.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
-  }
-  return reasons.every(reason => reason === 'limit') ? new ConnectionLimitError({ cause }) : new NoTargetError({ cause })
-}
-
-function pick (backend: Backend, targets: readonly Target[], call: Call): Target {
-  let chosen: Target | undefined
-  try {
-    chosen = backend.balancer.pick(targets, call)
-  } catch (cause) {
-    throw new BalancerError({ cause })
-  }
-  if (chosen === undefined) throw new NoTargetError({ cause: new Error(`the balancer of ${backend.name} chose none`) })
-  return chosen
-}
-
 /** A balancer of the user's own may be wrong; ours are not asked twice. */
 function checked (balancer: Balancer, name: string): Balancer {
   return {
-    pick (targets, context) {
-      const chosen = balancer.pick(targets, context)
-      if (chosen !== undefined && !targets.includes(chosen)) throw new TypeError(`balancer ${name} chose something that is none of its targets`)
-      return chosen
-    }
+    pick: (targets, context) => among(balancer.pick(targets, context), targets, name),
+    ...(balancer.peek === undefined ? undefined : { peek: (targets, context) => among(balancer.peek!(targets, context), targets, name) })
   }
+}
+
+function among (chosen: Target | undefined, targets: readonly Target[], name: string): Target | undefined {
+  if (chosen !== undefined && !targets.includes(chosen)) throw new TypeError(`balancer ${name} chose something that is none of its targets`)
+  return chosen
 }
 
 export default fp(backends, { name: 'reverseproxy-backends', fastify: '5.x', dependencies: ['reverseproxy-core'] })

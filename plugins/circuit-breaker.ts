@@ -8,19 +8,21 @@ import { isDeepStrictEqual } from 'node:util'
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createBreaker } from '../lib/circuit-breaker/index.ts'
-import { answerOf, madeAnswer } from '../lib/fallback.ts'
-import { CircuitOpenError, circuitOpen, InvalidCallError, TimeoutError } from '../lib/errors.ts'
-import { UNTRIED } from '../lib/routes/call.ts'
-import { unknownBackend } from '../lib/routes/lookup.ts'
-import { Wait } from '../lib/wait.ts'
+import { createInstead } from '../lib/circuit-breaker/instead.ts'
+import { circuitOpen } from '../lib/errors.ts'
 import type { Breaker, BreakerState, BreakerStats, Ticket } from '../lib/circuit-breaker/index.ts'
-import type { BreakerConfig, BreakerName, Fallback, FallbackFunction } from '../lib/resilience/types.ts'
+import type { FullBackendOption } from '../lib/options/index.ts'
+import type { BreakerConfig, BreakerName } from '../lib/resilience/types.ts'
 import type { Answer, Backend, Call, Layer, Send, Target } from '../lib/types.ts'
+
+type BreakerOption = NonNullable<FullBackendOption['circuitBreaker']>
 
 declare module './core.ts' {
   interface ReverseProxy {
     /** The circuit breakers of all targets. Owner: plugins/circuit-breaker.ts */
     breakers: BreakersApi
+    /** Told of every change of a breaker's state; rooms push theirs at boot. Owner: plugins/circuit-breaker.ts */
+    breakerChanges: Array<(breaker: BreakerName, state: BreakerState) => void>
   }
 }
 
@@ -45,13 +47,23 @@ export interface BreakersApi {
   open (backend: string, target?: string, tenant?: string): void
   /** Closes, and forgets what was counted. */
   close (backend: string, target?: string, tenant?: string): void
+  /** What holds for the backend's circuits; undefined: they are switched off. */
+  options (backend: string): BreakerConfig | undefined
+  /**
+   * As the option `circuitBreaker` of a backend, for every target and, from its next request on, every tenant that says nothing else.
+   * What was counted stays and is held against the new options; an open circuit stays open until the new `resetTimeout` after it
+   * opened. `false` closes them and forgets. @throws OptionsError
+   */
+  configure (backend: string, circuitBreaker: BreakerOption): void
 }
 
 const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastify) {
   const { reverseproxy } = fastify
-  const { clock, deadlines, registry } = reverseproxy
+  const { clock, deadlines, findSettings, registry } = reverseproxy
+  const changes: Array<(name: BreakerName, state: BreakerState) => void> = reverseproxy.breakerChanges = []
   const tools = {
     clock,
+    onChange: ({ name }: Breaker, state: BreakerState) => { for (const change of changes) change(name, state) },
     onHookError: (error: unknown) => { fastify.log.error({ err: error }, 'a hook of a circuit breaker failed') }
   }
 
@@ -82,59 +94,6 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
     return ticket.trial ? tryOut(next, call, ticket) : next(call)
   }
 
-  const instead: Layer = next => function fallBack (call) {
-    const { fallback } = call.settings
-    if (fallback === undefined) return next(call)
-    // a modifyRequest hook changes them, and is asked anew for another backend
-    const { method, path } = call
-    return next(call).catch((error: Error) => {
-      // a redirect that leads to an open circuit: the backend has done what it was asked for
-      if (!(error instanceof CircuitOpenError) || call.attempt?.outcome === 'ok') throw error
-      return answerInstead(next, call, { method, path }, fallback, error)
-    })
-  }
-
-  async function answerInstead (next: Send, call: Call, asked: Pick<Call, 'method' | 'path'>, fallback: Fallback, error: Error): Promise<Answer> {
-    switch (fallback.kind) {
-      case 'answer': return answerOf(fallback)
-      case 'backend': {
-        const other = towards({ ...call, ...asked }, fallback.backend)
-        // the answer is that backend's, and goes to the client by what holds there
-        Object.assign(call, { settings: other.settings })
-        return await next(other)
-      }
-      case 'function': {
-        const made = await make(call, fallback.make, error)
-        if (made === undefined) throw error
-        return madeAnswer(made)
-      }
-    }
-  }
-
-  /** What the function gives, as long as somebody waits for it. */
-  function make (call: Call, fallback: FallbackFunction, error: Error): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const wait = new Wait(call, deadlines, reason => { reject(reason === 'expired' ? new TimeoutError() : reason) })
-      wait.begin(call.deadline - clock.now())
-      new Promise(resolve => { resolve(fallback(call.request, error)) }).then(
-        made => { wait.wake(); resolve(made) },
-        (thrown: unknown) => { wait.wake(); reject(thrown instanceof Error ? thrown : new InvalidCallError({ cause: thrown })) }
-      )
-    })
-  }
-
-  /** The same call to another backend, with what holds there. */
-  function towards (call: Call, name: string): Call {
-    const backend = registry.resolve(name, call.record.scope)
-    if (backend === undefined) throw unknownBackend(name)
-    const settings = reverseproxy.findSettings(call.settings.proxy, backend.config, call.record.scope?.config.limits)
-    // what reply.proxy() was told of the time holds there, too
-    const timeouts = call.timeouts === call.settings.timeouts ? settings.timeouts : call.timeouts
-    const deadline = timeouts.total > 0 ? Math.min(call.deadline, clock.now() + timeouts.total) : call.deadline
-    call.record.backend = name
-    return { ...call, ...UNTRIED, backend, settings, timeouts, deadline }
-  }
-
   function named (name: string, url: string | undefined, tenant: string | undefined): Array<{ backend: Backend, target: Target }> {
     const backend = registry.existing(name, tenant)
     return (url === undefined ? backend.targets : [registry.existingTarget(backend, url)]).map(target => ({ backend, target }))
@@ -152,19 +111,45 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
     get: (name, url, tenant) => named(name, url, tenant).flatMap(({ target: { breaker } }) => breaker === undefined ? [] : [viewOf(breaker)])[0],
     list: () => registry.all().flatMap(({ targets }) => targets.flatMap(({ breaker }) => breaker === undefined ? [] : [viewOf(breaker)])),
     open (name, url, tenant) { every(name, url, tenant, breaker => { breaker.open() }) },
-    close (name, url, tenant) { every(name, url, tenant, breaker => { breaker.close() }) }
+    close (name, url, tenant) { every(name, url, tenant, breaker => { breaker.close() }) },
+    options: name => registry.existing(name).config.resilience.circuitBreaker,
+    configure (name, circuitBreaker) {
+      changing = name
+      try {
+        registry.change(name, { circuitBreaker })
+        changed.set(registry.existing(name), registry.existing(name).config.resilience.circuitBreaker)
+      } finally {
+        changing = undefined
+      }
+    }
   }
 
-  // other options, or a target that is gone: what was counted is of no use
+  /** Whose options `configure` is about to change. */
+  let changing: string | undefined
+  /** What `configure` made of them: a tenant's circuits follow later, and keep what they know as well. */
+  const changed = new WeakMap<Backend, BreakerConfig | undefined>()
+
+  function isByHand ({ name, scope }: Backend): boolean {
+    if (name === changing) return true
+    const base = scope === '' ? undefined : registry.resolve(name)
+    return base !== undefined && changed.has(base) && changed.get(base) === base.config.resilience.circuitBreaker
+  }
+
+  // another configuration, or a target that is gone: what was counted is of no use
   registry.watch((backend, gone) => {
     for (const target of gone) shutDown(target)
-    for (const target of backend.targets) if (target.breaker !== undefined && !isSame(target.breaker.config, backend.config.resilience.circuitBreaker)) shutDown(target)
+    const { circuitBreaker } = backend.config.resilience
+    for (const target of backend.targets) {
+      if (target.breaker === undefined || isSame(target.breaker.config, circuitBreaker)) continue
+      if (circuitBreaker !== undefined && isByHand(backend)) target.breaker.configure(circuitBreaker)
+      else shutDown(target)
+    }
   })
   fastify.addHook('onClose', function closeBreakers (_fastify, closed) {
     for (const { targets } of registry.all()) targets.forEach(shutDown)
     closed()
   })
-  reverseproxy.layer('fallback', instead)
+  reverseproxy.layer('fallback', createInstead({ clock, deadlines, registry, findSettings }))
   reverseproxy.layer('breaker', layer)
 }
 

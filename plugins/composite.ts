@@ -17,6 +17,7 @@ import { createCompositePlan } from '../lib/composite/plan.ts'
 import { deriveResponseSchema } from '../lib/composite/response-schema.ts'
 import { createValidators } from '../lib/composite/validate.ts'
 import { CombineError, OptionsError, problemsOf } from '../lib/errors.ts'
+import { explainingOf } from '../lib/explain/mark.ts'
 import { isGone } from '../lib/forward/connection.ts'
 import { mayHaveBody } from '../lib/forward/hide-body.ts'
 import { lingerWhileUploading } from '../lib/forward/linger.ts'
@@ -40,6 +41,8 @@ declare module './core.ts' {
   interface ReverseProxy {
     /** Composite routes. Owner: plugins/composite.ts */
     composite: CompositeApi
+    /** Told of every composite request whose parts are all over; rooms push theirs at boot. Owner: plugins/composite.ts */
+    gatherings: Array<(gathering: Gathering) => void>
     /** Compiles a composite of the options for the routes of the options. Owner: plugins/composite.ts */
     gatherer: (composite: CompositeConfig, route: RouteConfig) => (request: FastifyRequest, reply: FastifyReply) => void
   }
@@ -91,6 +94,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
   const { reverseproxy } = fastify
   const { config, clock, deadlines } = reverseproxy
   const { fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing })
+  const gatherings: Array<(gathering: Gathering) => void> = reverseproxy.gatherings = []
   const strategies = new Map(Object.entries(config.strategies))
   const validators = createValidators()
   const compiledPlans = new WeakMap<CompositePlan, Compiled>()
@@ -100,6 +104,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     now: () => clock.now(),
     send: call => reverseproxy.send(call),
     onGathered (gathering) {
+      for (const told of gatherings) told(gathering)
       const { request, reply, plan } = gathering
       if (isGone(request) || reply.sent) return
       report(gathering, reverseproxy.tenantInLogs(gathering.record))
@@ -142,6 +147,12 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
       checkRequest(request, scope?.config ?? config)
       const { timeout, bodyLimit } = plan.config
       const deadline = timeout > 0 ? clock.now() + timeout : Infinity
+      const explaining = explainingOf(request.raw)
+      if (explaining !== undefined) {
+        reply.hijack()
+        explaining.composite(request, new Gathering(plan, request, reply, record, deadline, undefined, tools))
+        return
+      }
       const body = plan.readsBody ? readClientBody(request, bodyLimit ?? Math.min((scope?.config ?? config).limits.body, request.routeOptions.bodyLimit ?? Infinity)) : undefined
       const start = (clientBody: Buffer | undefined): void => { new Gathering(plan, request, reply, record, deadline, clientBody, tools).start() }
       if (body instanceof Promise) body.then(start).catch((error: Error) => { if (!isGone(request)) fail(plan.config, request, reply, error) })

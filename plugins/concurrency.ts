@@ -1,6 +1,6 @@
 /**
  * How many calls a backend gets at once, and how many may wait. Stage: a layer around each attempt, before a target is
- * chosen. Reads: the backend's `concurrency`, `scope` and `shares`. Writes: `call.slot`, the backend's `slots`.
+ * chosen. Reads: the backend's `concurrency`, `scope` and `shares`. Writes: `call.slot`, the backend's `slots`, the record's `queued`.
  *
  * A tenant's calls take the places of the backend whose targets it shares; what its own `concurrency` says is a limit within.
  *
@@ -37,21 +37,25 @@ const concurrency: FastifyPluginAsync = async function concurrency (fastify) {
   }
 
   function waitFor (slots: Slots, call: Call, next: Send, patience: number, group: string | undefined, own: Own): Promise<Answer> {
+    const since = clock.now()
     return new Promise((resolve, reject) => {
       const waiting = {
         admit (slot: Slot) {
           wait.wake()
+          call.record.queued += clock.now() - since
           // the call whose place it is still counts at its target until it has quite ended
           queueMicrotask(() => { go(next, call, slot).then(resolve, reject) })
         },
         drop () {
           wait.wake()
+          call.record.queued += clock.now() - since
           reject(full(call, 'the queue is full, and others wait with fewer calls'))
         }
       }
-      const left = call.deadline - clock.now()
+      const left = call.deadline - since
       const wait = new Wait(call, deadlines, reason => {
         slots.leave(waiting)
+        call.record.queued += clock.now() - since
         if (reason !== 'expired') reject(reason)
         else reject(left < patience ? new TimeoutError() : full(call, `no place within ${patience} ms`))
       })

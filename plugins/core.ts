@@ -16,9 +16,12 @@ const ORDER = [
   'headers',    // what goes out: once per call, however many attempts
   'redirects',  // a followed redirect is a new call to a chosen target
   'retry',      // from here on: once per attempt
+  'count',      // whether it leaves or not
+  'arrive',     // a backend whose targets are not known yet
   'limit',      // a place among the calls of the backend
   'choose',     // which target
-  'breaker'     // one per target
+  'breaker',    // one per target
+  'trace'       // what leaves
 ] as const
 
 export type LayerName = typeof ORDER[number]
@@ -32,13 +35,15 @@ export interface ReverseProxy {
   readonly gates: Gate[]
   /** Told the outcome of every attempt; rooms push theirs at boot. */
   readonly observers: Observer[]
-  /** The gateway of whose place this one is made to take; undefined: none. */
+  /** The gateway whose place this one is made to take; undefined: none, or it has taken it. Who keeps it keeps all that were before. */
   readonly previous: ReverseProxy | undefined
   /**
    * Called one after the other, in the order of the rooms, at the moment when this gateway takes the place of `previous`: each room
    * takes over what is to live on. Requests that `previous` has begun still finish there.
    */
   readonly successions: Array<(previous: ReverseProxy) => void>
+  /** Takes the place of `previous`. Both are ready; from now on requests must come here. */
+  succeed (): void
   /** Puts a layer in its place; each place can be filled once. */
   layer (name: LayerName, layer: Layer): void
   /** True from the moment closing has begun (`app.close()`, a tick later). Owner: plugins/shutdown.ts */
@@ -63,8 +68,8 @@ export interface CoreOptions {
   config: GatewayConfig
   /** For tests: a clock of their own. */
   clock?: Clock
-  /** See {@link ReverseProxy.previous}. */
-  previous?: ReverseProxy | undefined
+  /** See {@link ReverseProxy.previous}. A function, since Fastify keeps the options of plugins. */
+  previous?: (() => ReverseProxy | undefined) | undefined
 }
 
 const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, options) {
@@ -79,8 +84,21 @@ const core: FastifyPluginAsync<CoreOptions> = async function core (fastify, opti
     deadlines,
     gates: [],
     observers: [],
-    previous,
-    successions: [],
+    previous: previous?.() as ReverseProxy | undefined,
+    successions: [] as Array<(previous: ReverseProxy) => void>,
+    succeed () {
+      const { previous: before, successions } = instance
+      if (before === undefined) return
+      for (const takeOver of successions) {
+        try {
+          takeOver(before)
+        } catch (error) {
+          // half of a change would be worse than a room that begins anew
+          fastify.log.error({ err: error }, 'something could not be taken over from the gateway before')
+        }
+      }
+      instance.previous = undefined
+    },
     layer (name: LayerName, layer: Layer) {
       if (layers.has(name)) throw new Error(`the place of the layer "${name}" is taken`)
       layers.set(name, layer)

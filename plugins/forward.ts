@@ -35,8 +35,8 @@ declare module './core.ts' {
 export interface EventStreams {
   /** Open now. */
   readonly size: number
-  /** From now on each ends with the event that is under way. */
-  end (): void
+  /** From now on each ends with the event that is under way; or only those of such routes that are open now. */
+  end (isMeant?: (route: string) => boolean): void
 }
 
 const kExchange = Symbol('reverseproxy.exchange')
@@ -63,7 +63,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
   /** The exchange that the running call of reply.from() is about; it reads this before it returns. */
   let handing: Exchange | undefined
 
-  const tools = { deadlines, now: () => clock.now(), onOutcome: tell, onDone: settle, onEvents: follow, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
+  const tools = { deadlines, now: () => clock.now(), timed: config.log !== undefined, onOutcome: tell, onDone: settle, onEvents: follow, onPoisoned: ({ target }: Exchange) => pools.replace(target) }
 
   const streams = new Set<Exchange>()
   let ending = false
@@ -75,9 +75,9 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
 
   reverseproxy.eventStreams = {
     get size () { return streams.size },
-    end () {
-      ending = true
-      for (const exchange of [...streams]) exchange.endEvents()
+    end (isMeant) {
+      ending ||= isMeant === undefined
+      for (const exchange of [...streams]) if (isMeant?.(exchange.call.record.route) !== false) exchange.endEvents()
     }
   }
 
@@ -86,7 +86,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
     // a tenant that comes changes nothing for those who are here
     if (gone.length === 0 && targets.every(({ state }) => state === 'active')) return
     for (const exchange of [...streams]) if (exchange.target.state === 'draining') exchange.endEvents()
-  })
+  }, { lingers: true })
 
   const failures = createConnectFailures(clock, line => {
     fastify.log.warn(line, `a target could not be reached: ${line.reason}`)
@@ -138,7 +138,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       reject(new TimeoutError())
       return
     }
-    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, sent: false, outcome: undefined, status: undefined, duration: undefined }
+    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, sent: false, outcome: undefined, status: undefined, duration: undefined, connect: undefined }
     const streams = call.body.kind === 'sized' || call.body.kind === 'chunked'
     const exchange = new Exchange(call, target, attempt, remaining, streams, tools)
     exchange.resolve = resolve
@@ -158,6 +158,12 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
     try {
       if (call.upgrade !== undefined) {
         dispatchUpgrade(exchange, pools, headersOf(exchange, config.deadlineHeader))
+        return
+      }
+      // a call of the app's own: it has no reply that could send
+      if (call.reply.from === undefined) {
+        exchange.onAnswer = () => { exchange.resolve(exchange) }
+        dispatch(exchange, pools, config.deadlineHeader)
         return
       }
       handing = exchange

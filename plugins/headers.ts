@@ -26,7 +26,8 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
     try {
       call.headers = policies.request(call.request)
       if (call.record.tenantHeaders !== undefined) applyEdits(call, call.record.tenantHeaders)
-      if (call.edits !== undefined) applyEdits(call, call.edits)
+      // a call of the app's own was checked when it was made
+      if (call.edits !== undefined) applyEdits(call, call.edits, call.reply.from === undefined)
       if (call.body.kind === 'value' && call.body.verbatim === undefined) describeValue(call)
       else if (call.body.kind === 'chunked' && call.body.decoded === true) bagOfList(call.headers).delete('content-encoding')
     } catch (error) {
@@ -39,12 +40,16 @@ const headers: FastifyPluginAsync = async function headers (fastify) {
   reverseproxy.layer('headers', layer)
 }
 
-/** Headers of `reply.proxy()`, or of a tenant's hooks. */
-function applyEdits (call: Call, edits: NonNullable<Call['edits']>): void {
+/** Headers of `reply.proxy()`, or of a tenant's hooks. `lists`: there may be some. */
+function applyEdits (call: Call, edits: NonNullable<Call['edits']>, lists = false): void {
   const bag = bagOfList(call.headers)
   for (const [name, value] of Object.entries(edits)) {
     if (value === undefined) bag.delete(name)
-    else bag.set(name, value)
+    else if (!lists || typeof value === 'string') bag.set(name, value as string)
+    else {
+      bag.delete(name)
+      for (const one of value) bag.append(name, one)
+    }
   }
 }
 

@@ -40,12 +40,13 @@ export interface HealthApi {
   check (backend: string, target?: string, tenant?: string): Promise<boolean>
   /** Of one backend or all; with `tenant` of one that a tenant has used. @throws RangeError */
   status (backend?: string, tenant?: string): HealthView[]
+  /** Why calls may not go to a target now; `warming`: it gets a part of its share only. undefined: they may. */
+  reason (target: Target, backend: Backend): HealthView['reason']
 }
 
 const health: FastifyPluginAsync = async function health (fastify) {
   const { reverseproxy } = fastify
   const { clock, config: { random }, registry } = reverseproxy
-  const groups = new WeakMap<Backend, { readonly config: object, readonly group: OutlierGroup }>()
   /** Tenants' backends that have been here before. */
   const seen = new WeakSet<Backend>()
   let running = false
@@ -91,11 +92,11 @@ const health: FastifyPluginAsync = async function health (fastify) {
   function groupOf (backend: Backend): OutlierGroup | undefined {
     const { outlier } = backend.config.resilience
     if (outlier === undefined) return undefined
-    const made = groups.get(backend)
+    const made = backend.outliers
     if (made?.config === outlier) return made.group
     // the same options written once more are no reason to forget who is out
     const group = made !== undefined && isDeepStrictEqual(made.config, outlier) ? made.group : createOutlierGroup(outlier, clock)
-    groups.set(backend, { config: outlier, group })
+    backend.outliers = { config: outlier, group }
     return group
   }
 
@@ -153,7 +154,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
     const check = createActiveCheck({ ...config, initial: healthy ? 'healthy' : 'unhealthy' }, {
       clock,
       random,
-      probe: done => probe.ask(done),
+      probe: done => reverseproxy.traceProbe === undefined ? probe.ask(done) : reverseproxy.traceProbe(probe.ask, done, { config, target, backend }),
       lastSuccess: () => target.health?.lastSuccess ?? -Infinity,
       onChange (healthy) {
         if (healthy && target.health !== undefined) target.health.since = clock.now()
@@ -183,7 +184,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
   }
 
   function dismiss ({ tracker }: TargetHealth, backend: Backend): void {
-    if (tracker !== undefined) groups.get(backend)?.group.forget(tracker)
+    if (tracker !== undefined) backend.outliers?.group.forget(tracker)
   }
 
   for (const backend of registry.all()) watchBackend(backend, [], -Infinity)
@@ -194,11 +195,17 @@ const health: FastifyPluginAsync = async function health (fastify) {
     watchBackend(backend, gone, isNew ? -Infinity : clock.now())
   })
 
-  fastify.addHook('onReady', function startChecks (ready) {
+  function startChecks (): void {
     running = true
     for (const { targets } of registry.all()) for (const { health } of targets) health?.check?.start()
+  }
+
+  fastify.addHook('onReady', function startFromNothing (ready) {
+    // else some targets are another gateway's still, and checked by it
+    if (reverseproxy.previous === undefined) startChecks()
     ready()
   })
+  reverseproxy.successions.push(startChecks)
   // not earlier: while the gateway drains, targets come and go as before
   fastify.addHook('onClose', function stopChecks (_fastify, stopped) {
     running = false
@@ -208,15 +215,19 @@ const health: FastifyPluginAsync = async function health (fastify) {
 
   // ---- for users
 
+  function fitnessOf (target: Target, backend: Backend): HealthView['reason'] {
+    return reasonOf(target, backend) ?? (isWarming(target, backend, () => 1) ? 'warming' : undefined)
+  }
+
   function viewOf (target: Target, backend: Backend): HealthView {
-    const reason = reasonOf(target, backend)
+    const reason = fitnessOf(target, backend)
     const tracker = target.health?.tracker
     return {
       scope: backend.scope,
       backend: backend.name,
       target: target.id,
-      healthy: reason === undefined,
-      reason: reason ?? (isWarming(target, backend, () => 1) ? 'warming' : undefined),
+      healthy: reason === undefined || reason === 'warming',
+      reason,
       check: checkOn(target)?.status,
       ejectedFor: reason === 'ejected' ? Math.max(0, groupOf(backend)!.ejectedUntil(tracker!) - clock.now()) : undefined
     }
@@ -229,6 +240,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
       const results = await Promise.all(targets.map(target => checkOn(target)?.checkNow() ?? true))
       return results.every(healthy => healthy)
     },
+    reason: fitnessOf,
     status: (name, tenant) => (name === undefined ? registry.all() : [registry.existing(name, tenant)]).flatMap(backend => backend.targets.map(target => viewOf(target, backend)))
   }
 }

@@ -8,6 +8,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { OptionsError, problemsOf } from '../lib/errors.ts'
+import { explainingOf } from '../lib/explain/mark.ts'
 import { AS_IT_CAME, hideBodies, hideBody, mayHaveBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
 import { overrideProxy, parseProxy } from '../lib/options/index.ts'
@@ -82,6 +83,12 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
       if (backend !== undefined) plan = towards(plan, backend, record.scope)
       const call = createCall(request, reply, record, plan, options)
       record.backend = call.backend.name
+      const explaining = explainingOf(request.raw)
+      if (explaining !== undefined) {
+        reply.hijack()
+        explaining.proxy(request, call)
+        return
+      }
       reverseproxy.send(call).then(answer => end(call, answer), error => fail(plan.config, request, reply, error))
     } catch (error) {
       fail(plan.config, request, reply, error as Error)

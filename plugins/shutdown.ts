@@ -10,6 +10,7 @@
  */
 import fp from 'fastify-plugin'
 import { constants } from 'node:http2'
+import { connectionsOf } from '../lib/connections.ts'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Server } from 'node:http'
 import type { ServerHttp2Session } from 'node:http2'
@@ -37,21 +38,8 @@ const shutdown: FastifyPluginAsync = async function shutdown (fastify) {
   let announced: Promise<void> | undefined
   let ending = false
 
-  /** Every connection, and the bytes read from it before it could carry a request. */
-  const connections = new Map<Socket, number>()
-  function track (socket: Socket): void {
-    connections.set(socket, socket.bytesRead)
-    socket.once('close', forget)
-  }
-  function forget (this: Socket): void {
-    connections.delete(this)
-  }
-  fastify.server.on('connection', track).on('secureConnection', track)
-
-  const sessions = new Set<ServerHttp2Session>()
+  const { sockets: connections, sessions } = connectionsOf(fastify.server)
   fastify.server.on('session', (session: ServerHttp2Session) => {
-    sessions.add(session)
-    session.once('close', () => sessions.delete(session))
     // its connection was accepted at the last moment
     if (ending) session.close()
   })

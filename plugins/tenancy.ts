@@ -30,6 +30,8 @@ declare module './core.ts' {
     tenants: TenantsApi
     /** Finds out whose request it is, unless that has been done; undefined: there is no tenancy. Owner: plugins/tenancy.ts */
     identify: ((request: FastifyRequest, record: RequestRecord) => void | Promise<void>) | undefined
+    /** Makes a request of the app's own one of this tenant's; `onTenant` hooks, which let clients in, are not asked. Owner: plugins/tenancy.ts */
+    become: (id: string, request: FastifyRequest, record: RequestRecord) => void | Promise<void>
     /** The tenant's id as logs show it. Owner: plugins/tenancy.ts */
     tenantInLogs: (record: RequestRecord) => string | undefined
     /** Routes that tenants may change, by name; each says what is wrong with a change. Writers: plugins/routes.ts, plugins/composite.ts */
@@ -179,6 +181,18 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
     }
   }
 
+  /** Where requests of the app's own are. */
+  const own: Place = { name: '(request)', tenancy: PLAIN, instance: fastify }
+
+  reverseproxy.become = function become (id, request, record) {
+    if (!hooksOfPlaces.has(own)) {
+      const headers = [gatewayHooks, addedHooks.of(fastify)].flatMap(({ headers }) => headers)
+      hooksOfPlaces.set(own, headers.length === 0 ? null : { onTenant: [], headers })
+    }
+    const options = tenants.find(id)
+    return options instanceof Promise ? options.then(found => enter(request, record, own, id, found)) : enter(request, record, own, id, options)
+  }
+
   function remember (thrown: unknown, request: FastifyRequest, record: RequestRecord): Error {
     const error = errorOf(thrown, request)
     record.identified = false
@@ -269,9 +283,13 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   // ---- scopes come and go
 
   const pause = Math.min(Math.max(config.tenancy.scopes.idle / 2, 1_000), 60_000)
+  /** Since when tenants' backends have been waiting here for their first request. */
+  let tookOver = Infinity
+  reverseproxy.successions.push(() => { tookOver = reverseproxy.clock.now() })
   let timer = reverseproxy.clock.setTimeout(sweep, pause)
   function sweep (): void {
     scopes.sweep()
+    if (reverseproxy.clock.now() - tookOver >= config.tenancy!.scopes.idle) reverseproxy.registry.forsake()
     timer = reverseproxy.clock.setTimeout(sweep, pause)
   }
   fastify.addHook('onClose', function stopSweeping (_fastify, stopped) {
@@ -285,6 +303,7 @@ function refuseEverything (fastify: FastifyInstance): void {
   const off = (): never => { throw new Error('there is no tenancy: the option "tenancy" is not set') }
   const { reverseproxy } = fastify
   reverseproxy.identify = undefined
+  reverseproxy.become = () => { throw new InvalidCallError({ cause: new Error('there is no tenancy: the option "tenancy" is not set') }) }
   reverseproxy.tenantInLogs = () => undefined
   reverseproxy.tenants = { set: off, remove: off, get: () => undefined, list: () => [] }
   fastify.decorate('addTenantHook', off)

@@ -33,6 +33,8 @@ export interface WebSockets {
   hook (): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void
   /** The end of a call whose answer has a connection; `fail` is for what goes wrong before the client has its answer. */
   open (call: Call, answer: Answer, fail: (error: Error) => void): void
+  /** Says goodbye (1001) to those of such routes that are open now. */
+  end (isMeant: (route: string) => boolean): void
 }
 
 const NORMAL = 1000
@@ -42,7 +44,7 @@ const INTERNAL_ERROR = 1011
 const websocket: FastifyPluginAsync = async function websocket (fastify) {
   const { reverseproxy } = fastify
   const { clock, config: { shutdown }, deadlines, registry } = reverseproxy
-  const pairs = new Map<Pair, Target>()
+  const pairs = new Map<Pair, { readonly target: Target, readonly route: string }>()
   let used = false
   let ending = false
 
@@ -121,7 +123,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
       ? new Tunnel(options)
       : new Relay({ ...options, onMessage: (data, from) => onMessage({ data, from }, request), onError: logged })
     const target = answer.target!
-    pairs.set(pair, target)
+    pairs.set(pair, { target, route: call.record.route })
     if (onOpen !== undefined) settle(() => onOpen({ target: target.id, protocol: protocolOf(answer), close: closer(pair) }, request), failed)
     pair.start()
     if (ending || target.state === 'draining') pair.close(GOING_AWAY, '')
@@ -146,15 +148,18 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
       used = true
       return prepare
     },
-    open
+    open,
+    end (isMeant) {
+      for (const [pair, { route }] of pairs) if (isMeant(route)) pair.close(GOING_AWAY, '')
+    }
   }
 
   // a target that goes takes its connections with it, politely
   registry.watch(({ targets }, gone) => {
     // a tenant that comes changes nothing for those who are here
     if (gone.length === 0 && targets.every(({ state }) => state === 'active')) return
-    for (const [pair, target] of pairs) if (target.state === 'draining') pair.close(GOING_AWAY, '')
-  })
+    for (const [pair, { target }] of pairs) if (target.state === 'draining') pair.close(GOING_AWAY, '')
+  }, { lingers: true })
   fastify.addHook('onReady', function listen (ready) {
     if (used) listenForUpgrades(fastify.server as Server, { route: fastify.routing, clock })
     ready()

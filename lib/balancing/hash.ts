@@ -30,14 +30,15 @@ function createHashBalancer (tools: BalancerTools, keyOf: KeyOf): Balancer {
   const seedsOf = perArray(createSeeds)
   // Calls without a key must not all meet at one target.
   const keyless = createWeightedRandom(tools)
+  function keyed (targets: readonly Target[], key: string | undefined): Target | undefined {
+    if (key === undefined || key === '') return undefined
+    const seeds = seedsOf(targets)
+    const hash = hashText(key, 0)
+    return targets[seeds.equal ? bestOf(targets, seeds, hash) : bestWeighted(targets, seeds, hash)]
+  }
   return {
-    pick (targets, context) {
-      const key = keyOf(context)
-      if (key === undefined || key === '') return keyless.pick(targets, context)
-      const seeds = seedsOf(targets)
-      const hash = hashText(key, 0)
-      return targets[seeds.equal ? bestOf(targets, seeds, hash) : bestWeighted(targets, seeds, hash)]
-    }
+    pick: (targets, context) => keyed(targets, keyOf(context)) ?? keyless.pick(targets, context),
+    peek: (targets, context) => keyed(targets, keyOf(context))
   }
 }
 

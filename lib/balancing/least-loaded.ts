@@ -15,13 +15,14 @@ import { indexAt, perArray, prefixSums } from './tables.ts'
 export function createLeastConnections (): Balancer {
   const lightestOf = perArray(lightestLoad)
   let next = 0
+  const bestOf = (targets: readonly Target[]): number => leastLoaded(targets, next < targets.length ? next : 0, lightestOf(targets))
   return {
     pick (targets) {
-      const count = targets.length
-      const best = leastLoaded(targets, next < count ? next : 0, lightestOf(targets))
+      const best = bestOf(targets)
       next = best + 1
       return targets[best]
-    }
+    },
+    peek: targets => targets[bestOf(targets)]
   }
 }
 

@@ -18,7 +18,8 @@ export function createRoundRobin (): Balancer {
       const picked = targets[next]
       next = next + 1 < targets.length ? next + 1 : 0
       return picked
-    }
+    },
+    peek: targets => targets[targets === seen ? next : resume(seen, next, targets)]
   }
 }
 
@@ -65,8 +66,33 @@ export function createWeightedRoundRobin (): Balancer {
         lastOdd = undefined
       }
       return turns.equal ? evenly.pick(targets, context) : take(turns)
+    },
+    peek (targets, context) {
+      let next = turns
+      if (targets !== turns.targets && (targets === lastOdd || !areAmong(targets, turns))) {
+        // what is put aside here `pick` would put aside anew
+        park(turns, parked)
+        next = createTurns(targets, parked)
+      }
+      return next.equal ? evenly.peek!(targets, context) : owedMost(next, targets)
     }
   }
+}
+
+/** Whom `take` or `takeAmong` would take. */
+function owedMost ({ owed, targets, weights }: Turns, some: readonly Target[]): Target | undefined {
+  let best: Target | undefined
+  let most = -Infinity
+  let slot = 0
+  for (const target of some) {
+    while (targets[slot] !== target) slot++
+    const value = owed[slot]! + weights[slot]!
+    if (value > most) {
+      most = value
+      best = target
+    }
+  }
+  return best
 }
 
 function take (turns: Turns): Target | undefined {

@@ -37,7 +37,7 @@ export interface BreakerStats {
 /** See {@link createBreaker}. No method throws. */
 export interface Breaker {
   readonly name: BreakerName
-  /** What it was made of. */
+  /** What holds for it now. */
   readonly config: BreakerConfig
   readonly state: BreakerState
   /** Whether a call may go in now: closed, or half-open with a free place for a trial. Changes nothing. */
@@ -58,6 +58,11 @@ export interface Breaker {
   open (): void
   /** By hand. Nothing when it is closed. */
   close (): void
+  /**
+   * Other options from now on. Failures in a row stay, and the next one is held against the new threshold; the window stays if it is
+   * as long as before. Open: until the new `resetTimeout` after it opened, or half-open now if that is over. Half-open: goes on.
+   */
+  configure (config: BreakerConfig): void
   /** The breaker is no longer wanted: no timers, no hooks. From then on it is closed, admits everything and never opens. */
   shutdown (): void
 }
@@ -89,7 +94,7 @@ export function createBreaker (name: BreakerName, config: BreakerConfig, tools: 
 /** From the opening to the next one or to the closing. */
 interface Outage {
   circuit: Circuit
-  readonly halfOpenAt: number
+  halfOpenAt: number
   timer: NodeJS.Timeout | undefined
   successes: number
   /** Those that hold a place, oldest first. */
@@ -114,7 +119,7 @@ class Trial implements Ticket {
 /** A class for its memory: about 130 bytes while nothing fails. */
 class LeanBreaker implements Breaker, CircuitListener {
   readonly name: BreakerName
-  readonly config: BreakerConfig
+  config: BreakerConfig
   readonly #tools: BreakerTools
   #round = 0
   /** The ticket of this closed round, made for its first call. */
@@ -188,6 +193,15 @@ class LeanBreaker implements Breaker, CircuitListener {
     outage.circuit.shutdown()
   }
 
+  configure (config: BreakerConfig): void {
+    if (config.rollingWindow !== this.config.rollingWindow || config.errorThresholdPercentage === undefined) this.#window = undefined
+    this.config = config
+    const outage = this.#outage
+    if (outage === undefined || outage.timer === undefined) return
+    this.#tools.clock.clearTimeout(outage.timer)
+    this.#wait(outage, this.#openedAt!)
+  }
+
   shutdown (): void {
     this.#over = true
     const outage = this.#outage
@@ -235,17 +249,24 @@ class LeanBreaker implements Breaker, CircuitListener {
 
   #trip (): void {
     const { clock } = this.#tools
-    const wait = Math.min(this.config.resetTimeout, LONGEST_DELAY)
     const now = clock.now()
     const circuit = this.#outage?.circuit ?? createCircuit(label(this.name), 'closed', this)
-    const outage: Outage = { circuit, halfOpenAt: now + wait, timer: undefined, successes: 0, trials: [] }
-    outage.timer = clock.setTimeout(() => this.#halfOpen(outage), wait)
+    const outage: Outage = { circuit, halfOpenAt: now, timer: undefined, successes: 0, trials: [] }
+    this.#wait(outage, now)
     this.#round++
     this.#pass = undefined
     this.#outage = outage
     this.#opened++
     this.#openedAt = now
     circuit.open()
+  }
+
+  /** Sets the timer of the change to half-open. */
+  #wait (outage: Outage, openedAt: number): void {
+    const { clock } = this.#tools
+    const left = Math.max(0, openedAt + Math.min(this.config.resetTimeout, LONGEST_DELAY) - clock.now())
+    outage.halfOpenAt = clock.now() + left
+    outage.timer = clock.setTimeout(() => this.#halfOpen(outage), left)
   }
 
   #halfOpen (outage: Outage): void {

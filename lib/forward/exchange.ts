@@ -31,6 +31,8 @@ const DISCARD_TIME = 1_000
 export interface ExchangeTools {
   readonly deadlines: Deadlines
   now (): number
+  /** Whether it is noted how long it took to get a connection. */
+  readonly timed: boolean
   /** Called once, when the attempt's outcome is known: at the answer's headers, or at the failure before them. */
   onOutcome (exchange: Exchange): void
   /** Called once, when nothing of the exchange is left: the target's slot is free again. */
@@ -109,6 +111,7 @@ export class Exchange implements Answer, Cancelable, Watcher, Expirable, Dispatc
     this.#controller = controller
     this.#phase = 'sent'
     this.attempt.sent = true
+    if (this.tools.timed) this.attempt.connect = this.tools.now() - this.attempt.startedAt
     // undici keeps the clock while a stream is sent: it knows when the upload is through
     const { timeouts: { headers }, patience } = this.call
     // one try's own limit began with the connecting

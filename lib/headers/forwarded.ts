@@ -31,6 +31,8 @@ export function compileForwarded (config: ForwardedConfig, prefix: string | unde
   const always = active.filter(({ mode }) => mode !== 'off')
 
   return function writeForwarded (request, claimed, host, out) {
+    // a call of the app's own: nobody is forwarded
+    if (request.raw.socket === undefined) return
     const trusted = request.ips !== undefined && isPeerTrusted(request)
     // Without a trusted peer nothing claimed survives, and `off` has nothing to pass on.
     for (const { field, name, index, mode } of trusted ? active : always) {

@@ -175,7 +175,8 @@ export function compileRequestPolicy (options: RequestPolicyOptions): RequestPol
     if (hostRule !== 'upstream') out.push('host', hostRule === 'preserve' ? host ?? 'localhost' : hostRule)
     writeForwarded(request, claimed, host ?? '', out)
     if (via !== undefined) out.push('via', extendVia(via, received, request.raw.httpVersion))
-    if (requestIdHeader !== undefined) addValue(out, requestIdHeader, String(request.id))
+    // a call of the app's own may have none
+    if (requestIdHeader !== undefined && request.id !== undefined) addValue(out, requestIdHeader, String(request.id))
     if (forwardAs !== undefined) {
       const { tenant } = request.reverseproxy ?? {}
       if (tenant !== undefined) addValue(out, forwardAs, tenant)

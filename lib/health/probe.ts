@@ -11,8 +11,8 @@ import type { Backend, Target } from '../types.ts'
 import type { ProbeResult } from './active.ts'
 
 export interface Probe {
-  /** Calls `done` once, unless it is cancelled before. */
-  ask (done: (result: ProbeResult) => void): { cancel (): void }
+  /** Calls `done` once, unless it is cancelled before. `more`: headers of this question besides those of all. */
+  ask (done: (result: ProbeResult) => void, more?: Readonly<Record<string, string>>): { cancel (): void }
   /** No more questions: the connection is closed. */
   close (): void
 }
@@ -23,7 +23,7 @@ export function createProbe (config: HealthConfig, target: Pick<Target, 'id' | '
   const { host } = backend
   const headers = { 'user-agent': 'fastify-reverseproxy health check', ...(host === 'upstream' || host === 'preserve' ? undefined : { host }), ...config.headers }
 
-  function ask (done: (result: ProbeResult) => void): { cancel (): void } {
+  function ask (done: (result: ProbeResult) => void, more?: Readonly<Record<string, string>>): { cancel (): void } {
     const since = now()
     let controller: Dispatcher.DispatchController | undefined
     let over = false
@@ -46,7 +46,7 @@ export function createProbe (config: HealthConfig, target: Pick<Target, 'id' | '
     pool.dispatch({
       method: config.method as 'GET',
       path: joinPath(target.basePath, config.path),
-      headers,
+      headers: more === undefined ? headers : { ...more, ...headers },
       // the check's own clock ends it
       headersTimeout: 0,
       bodyTimeout: 0

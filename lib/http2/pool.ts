@@ -6,7 +6,8 @@ import { connect as connectHttp2 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
-import type { buildConnector } from 'undici'
+import type { buildConnector, Pool } from 'undici'
+import type { PoolNumbers } from '../pools.ts'
 import { Http2Call } from './stream.ts'
 import type { Http2CallTools, Http2Line } from './stream.ts'
 
@@ -65,6 +66,23 @@ export class Http2Pool extends Dispatcher {
     if (this.#end !== undefined) call.fail(this.#end === 'closing' ? new errors.ClientClosedError() : new errors.ClientDestroyedError())
     else this.#place(call)
     return true
+  }
+
+  /** As those of undici's pools: a stream is a request that runs. Connections that only finish what they have are still open. */
+  get stats (): PoolNumbers {
+    const running = this.#sessions.reduce((sum, { streams }) => sum + streams, 0)
+    const queued = this.#waiting.length
+    const own = { connected: this.#sessions.length, free: this.#sessions.filter(({ streams }) => streams === 0).length, pending: 0, queued, running, size: running + queued }
+    const plain = (this.#plain as Pool | undefined)?.stats
+    if (plain === undefined) return own
+    return {
+      connected: own.connected + plain.connected,
+      free: own.free + plain.free,
+      pending: plain.pending,
+      queued: queued + plain.queued,
+      running: running + plain.running,
+      size: own.size + plain.size
+    }
   }
 
   override close (callback?: () => void): Promise<void> & void {

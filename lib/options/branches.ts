@@ -22,7 +22,7 @@ export interface Rules {
   readonly check?: CheckName | undefined
   readonly keys?: CheckName | undefined
   readonly rule?: string | undefined
-  readonly code?: 'function' | 'regexp' | 'bytes' | undefined
+  readonly code?: 'function' | 'regexp' | 'bytes' | 'other' | 'provider' | undefined
   readonly exactlyOne?: readonly string[] | undefined
   readonly together?: readonly string[] | undefined
   readonly hints?: Readonly<Record<string, string>> | undefined

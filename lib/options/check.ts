@@ -6,6 +6,7 @@
  */
 import type { OptionProblem } from '../errors.ts'
 import { kindOf, pickBranch, ruleOf, type Rules } from './branches.ts'
+import { isProvider, isRecord } from './copy.ts'
 import { at } from './paths.ts'
 import { RULES, type CheckName, type Origin } from './rules.ts'
 import { nearest } from './suggest.ts'
@@ -23,7 +24,7 @@ export function check (schema: Rules, value: unknown, path: string, walk: Walk):
   }
   if (schema.json === true) return checkJson(value, path, walk)
   const isRight = schema.code !== undefined
-    ? kindOf(value) === schema.code
+    ? schema.code === 'provider' ? isProvider(value) : kindOf(value) === schema.code
     : schema.const !== undefined || schema.enum !== undefined ? checkWord(schema, value, path, walk) : checkType(schema, value, path, walk)
   if (!isRight) report(schema, value, path, walk)
 }
@@ -133,12 +134,21 @@ function checkCompany (schema: Rules, value: Record<string, unknown>, path: stri
   const { exactlyOne, together } = schema
   const has = (key: string) => Object.hasOwn(value, key)
   if (exactlyOne !== undefined && exactlyOne.filter(has).length !== 1) {
-    walk.problems.push({ path, rule: `must have exactly one of ${exactlyOne.join(', ')}`, value })
+    walk.problems.push({ path, rule: `must have exactly one of ${exactlyOne.join(', ')}`, value: veiled(schema, value) })
   }
   if (together !== undefined && together.some(has)) {
     const missing = together.filter(key => !has(key))
     for (const key of missing) walk.problems.push({ path: at(path, key), rule: `is required beside ${together.filter(has).join(', ')}` })
   }
+}
+
+/** An object as an error may show it: what its schema calls secret is left out. */
+export function veiled (schema: Rules, value: unknown): unknown {
+  if (schema.secret === true) return shown(value, true)
+  const branch = schema.anyOf === undefined ? schema : pickBranch(schema.anyOf, value)
+  if (Array.isArray(value)) return value.map((item: unknown) => veiled(branch?.items ?? {}, item))
+  if (!isRecord(value)) return shown(value)
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, veiled(branch?.properties?.[key] ?? {}, item)]))
 }
 
 /** The value as an error may show it: no keys, no passwords of URLs. */

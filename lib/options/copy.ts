@@ -1,6 +1,7 @@
 /**
  * Copies what a user passed, so that nothing later touches it, and freezes what the house made of it.
- * Functions, RegExps, bytes, TypeBox schemas and instances of classes other than Object are handed on as they are.
+ * Functions, RegExps, bytes, TypeBox schemas, providers of discovery and instances of classes other than Object are handed on
+ * as they are.
  */
 import { Kind } from '@sinclair/typebox'
 import type { OptionProblem } from '../errors.ts'
@@ -21,6 +22,18 @@ export function isTypeBox (value: object): boolean {
   return Object.hasOwn(value, Kind)
 }
 
+/** A provider of discovery has state of its own: it must stay the object that it is, and may change. */
+export function isProvider (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { resolve, watch } = value as { resolve?: unknown, watch?: unknown }
+  return typeof resolve === 'function' && (watch === undefined || typeof watch === 'function')
+}
+
+/** Whether something under this name is none of ours to copy or freeze. */
+function isForeign (key: string, value: unknown): boolean {
+  return key === 'provider' && isProvider(value)
+}
+
 /** Deep copy of own enumerable string properties; `undefined` counts as absent. Refuses `__proto__` and cycles. */
 export function copy (value: unknown, path: string, problems: OptionProblem[], depth = 0): unknown {
   if (depth > MAX_DEPTH) {
@@ -32,7 +45,7 @@ export function copy (value: unknown, path: string, problems: OptionProblem[], d
   const result: Record<string, unknown> = {}
   for (const [key, item] of Object.entries(value)) {
     if (key === '__proto__') problems.push({ path: at(path, key), rule: 'must not be used as a name' })
-    else if (item !== undefined) result[key] = copy(item, at(path, key), problems, depth + 1)
+    else if (item !== undefined) result[key] = isForeign(key, item) ? item : copy(item, at(path, key), problems, depth + 1)
   }
   return result
 }
@@ -41,7 +54,7 @@ export function copy (value: unknown, path: string, problems: OptionProblem[], d
 export function deepFreeze<T> (value: T): T {
   if ((Array.isArray(value) || (isRecord(value) && !isTypeBox(value))) && !Object.isFrozen(value)) {
     Object.freeze(value)
-    for (const item of Object.values(value)) deepFreeze(item)
+    for (const [key, item] of Object.entries(value)) if (!isForeign(key, item)) deepFreeze(item)
   }
   return value
 }

@@ -4,8 +4,7 @@
  * Like `cross-check.ts` it looks only at what has the shape it knows; everything else has been reported.
  */
 import type { CompositeOptions } from './schema/composite.ts'
-import type { BackendOptions, FullBackendOption } from './schema/backend.ts'
-import { check, type Walk } from './check.ts'
+import { check, veiled, type Walk } from './check.ts'
 import { isRecord } from './copy.ts'
 import { crossCheckBackend, crossCheckProxy, crossCheckShared, knownOfGateway, type Known } from './cross-check.ts'
 import { crossCheckComposite } from './cross-check-composite.ts'
@@ -15,6 +14,7 @@ import { fullBackend, mergeComposite, mergeProxy, partNames } from './merge.ts'
 import { entriesOf, namesOf, requireName } from './names.ts'
 import { at, isWithin, segments } from './paths.ts'
 import { mergeSaid } from './resolve-resilience.ts'
+import { fullBackendSchema, type BackendOptions, type FullBackendOption } from './schema/backend.ts'
 import { compositeSchema } from './schema/composite.ts'
 import { proxySchema } from './schema/proxy.ts'
 
@@ -93,15 +93,16 @@ function withShared (known: Known, shared: Options): Known {
 
 function checkBackend (name: string, over: unknown, path: string, everybody: Everybody, known: Known, walk: Walk): void {
   if (over === false) return
-  if (isRecord(over) && over['url'] !== undefined && over['targets'] !== undefined) {
-    walk.problems.push({ path, rule: 'must have one of url, targets', value: over })
+  const sources = isRecord(over) ? ['url', 'targets', 'discovery'].filter(source => over[source] !== undefined).length : 1
+  if (sources > 1) {
+    walk.problems.push({ path, rule: 'must have one of url, targets, discovery', value: veiled(fullBackendSchema, over) })
     return
   }
   const base = everybody.backend(name)
   // what everybody has is wrong in itself, which has been reported
   if (base === undefined && everybody.backends.includes(name)) return
-  if (base === undefined && isRecord(over) && over['url'] === undefined && over['targets'] === undefined) {
-    walk.problems.push({ path, rule: 'must have one of url, targets: nobody else has a backend of this name', value: over })
+  if (base === undefined && sources === 0) {
+    walk.problems.push({ path, rule: 'must have one of url, targets, discovery: nobody else has a backend of this name', value: over })
     return
   }
   // what everybody has is a level above: a problem is reported where the tenant has said something

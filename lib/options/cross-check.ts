@@ -11,8 +11,12 @@ import { pathShape } from '../matching/path-shape.ts'
 import { check, type Walk } from './check.ts'
 import { isRecord } from './copy.ts'
 import { crossCheckComposite, crossCheckStrategies } from './cross-check-composite.ts'
+import { crossCheckLog } from './cross-check-log.ts'
+import { crossCheckMetrics } from './cross-check-metrics.ts'
 import { crossCheckResilience, crossCheckRouteResilience, crossCheckTargetHealth } from './cross-check-resilience.ts'
+import { crossCheckDiscovery } from './cross-check-discovery.ts'
 import { checkReserved, crossCheckTenancy, reservedPlaces } from './cross-check-tenancy.ts'
+import { crossCheckTrafficDump } from './cross-check-traffic-dump.ts'
 import { BUILT_IN_BALANCERS, DEFAULTS } from './defaults.ts'
 import { entriesOf, namesOf, requireName, reportTwins } from './names.ts'
 import { at } from './paths.ts'
@@ -69,6 +73,9 @@ export function crossCheckGateway (options: Record<string, unknown>, walk: Walk)
   crossCheckStrategies(options['strategies'], 'strategies', walk.problems)
   checkDeadlineHeader(options, walk.problems)
   crossCheckTenancy(options, walk.problems)
+  crossCheckMetrics(options, walk.problems)
+  crossCheckLog(options, walk.problems)
+  crossCheckTrafficDump(options, walk.problems)
   const { routes } = options
   if (!Array.isArray(routes)) return
   routes.forEach((route: unknown, index) => {
@@ -91,6 +98,7 @@ export function crossCheckBackend (backend: unknown, path: string, known: Known,
     reportTwins(urls, 'must not be a target twice', walk.problems)
   }
   const own = isRecord(backend) ? backend : {}
+  crossCheckDiscovery(own['discovery'], at(path, 'discovery'), walk.problems)
   crossCheckShared(own, path, known, walk)
   checkReserved(own['headers'], at(path, 'headers'), known.reserved, walk.problems)
   crossCheckResilience(own, path, { above: known.shared, isBackend: true, name }, known, walk)

@@ -69,7 +69,38 @@ export const DEFAULTS = {
   concurrency: { queue: 0, queueTimeout: '1s', fairShare: true },
   /** `maxPayload` where messages are read whole, for `onMessage`. */
   websocket: { idleTimeout: 0, compression: 'pass', maxPayload: '1mb' },
+  discovery: {
+    bootTimeout: '10s',
+    onBootTimeout: 'degrade',
+    onEmpty: 'keep',
+    interval: '30s',
+    backoff: { initial: '500ms', max: '30s' },
+    file: { interval: '1s' },
+    dns: { type: 'A', scheme: 'http', timeout: '2s', minInterval: '1s', maxInterval: '5m' },
+    consul: { address: 'http://127.0.0.1:8500', passing: true, scheme: 'http', wait: '5m', timeout: '10s', consistency: 'default' }
+  },
   shutdown: { delay: 0, timeout: '10s' },
+  metrics: {
+    path: '/metrics',
+    host: '127.0.0.1',
+    prefix: 'reverseproxy_',
+    defaultMetrics: true,
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    tenants: true,
+    allRoutes: false
+  },
+  tracing: { propagate: true, publicEndpoint: false, probes: false, query: false, clientAddress: false },
+  log: { requests: false, slow: 0, query: false, clientAddress: false },
+  trafficDump: {
+    sampleRate: 0.1,
+    errorSampleRate: 0,
+    maxBodySize: '64kb',
+    maxFileSize: '100mb',
+    maxFiles: 10,
+    queue: '8mb',
+    clientAddress: true,
+    redact: { replaceDefaults: false }
+  },
   tenancy: {
     header: 'x-tenant-id',
     required: false,

@@ -46,8 +46,8 @@ export const HEADERS: Form = { keys: { request: { fold: foldLevels }, response: 
 
 /** A backend in full form. */
 export const BACKEND: Form = {
-  units: [['url', 'targets']],
-  keys: { ...RESILIENCE, balancer: WHOLE, timeout: TIMES, redirects: WHOLE, headers: HEADERS, httpProxy: { short: 'url' } }
+  units: [['url', 'targets', 'discovery']],
+  keys: { ...RESILIENCE, discovery: WHOLE, balancer: WHOLE, timeout: TIMES, redirects: WHOLE, headers: HEADERS, httpProxy: { short: 'url' } }
 }
 
 /** `proxy` of a route. */

@@ -4,6 +4,7 @@
 import type { BackendConfig, HeaderRules, PoolConfig, RedirectPolicy, TargetConfig, Timeouts, TlsConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
 import { fullBackend } from './merge.ts'
+import { portableDiscovery, resolveDiscovery } from './resolve-discovery.ts'
 import { mergeSaid, resolveResilience, resolveTargetHealth, type SaidResilience } from './resolve-resilience.ts'
 import { readPem, type Origin } from './rules.ts'
 import type { BackendOptions, FullBackendOption, TargetOption, TargetPatchOption } from './schema/backend.ts'
@@ -61,13 +62,24 @@ export function resolveBackend (input: BackendOptions, { defaults, headers }: Ba
   return {
     ...shared,
     targets: targets.map(target => resolveTarget(target, full.active, option => resolveTargetHealth(option, health))),
+    ...(full.discovery === undefined ? undefined : { discovery: resolveDiscovery(full.discovery, origin) }),
     http2: full.http2 ?? DEFAULTS.http2,
     ...resolveHttpProxy(full.httpProxy),
     common: headers,
     headers: resolveHeaderRules(full.headers),
     metadata: full.metadata ?? {},
     // files are named from where the options are: what is put over this later may come from elsewhere
-    said: full.tls === undefined ? full : { ...full, tls: resolveTls(full.tls, origin) as NonNullable<FullBackendOption['tls']> }
+    said: saidOf(full, origin)
+  }
+}
+
+function saidOf (full: FullBackendOption, origin: Origin): FullBackendOption {
+  const { tls, discovery } = full
+  if (tls === undefined && discovery === undefined) return full
+  return {
+    ...full,
+    ...(tls === undefined ? undefined : { tls: resolveTls(tls, origin) as NonNullable<FullBackendOption['tls']> }),
+    ...(discovery === undefined ? undefined : { discovery: portableDiscovery(discovery, origin) })
   }
 }
 

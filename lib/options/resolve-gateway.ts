@@ -5,8 +5,11 @@ import type { GatewayConfig, HeaderRules, ViaConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveHeaderRules, resolveShared, type BackendDefaults } from './resolve-backend.ts'
 import { resolveLimits } from './resolve-limits.ts'
+import { resolveMetrics } from './resolve-metrics.ts'
+import { resolveLog, resolveTracing } from './resolve-observing.ts'
 import { resolveRoute } from './resolve-route.ts'
 import { resolveTenancy } from './resolve-tenancy.ts'
+import { resolveTrafficDump } from './resolve-traffic-dump.ts'
 import type { Origin } from './rules.ts'
 import type { GatewayOptions } from './schema/gateway.ts'
 import { milliseconds } from './units.ts'
@@ -39,6 +42,10 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
     },
     limits: resolveLimits(options.limits),
     tenancy: options.tenancy === undefined ? undefined : resolveTenancy(options.tenancy, origin),
+    metrics: resolveMetrics(options.metrics),
+    tracing: resolveTracing(options.tracing),
+    log: resolveLog(options.log),
+    trafficDump: resolveTrafficDump(options.trafficDump, origin),
     routes: (options.routes ?? []).map(resolveRoute),
     balancers: record(options.balancers ?? {}, balancer => balancer),
     strategies: record(options.strategies ?? {}, strategy => strategy),

@@ -6,7 +6,9 @@ import type { RouteTenancyConfig, TenancyConfig, TenantSource } from '../tenancy
 import { isRecord } from './copy.ts'
 import { DEFAULTS } from './defaults.ts'
 import { resolveTls } from './resolve-backend.ts'
+import { withPortableDiscovery } from './resolve-discovery.ts'
 import type { Origin } from './rules.ts'
+import type { FullBackendOption } from './schema/backend.ts'
 import type { RouteTenancyOptions } from './schema/route-tenancy.ts'
 import type { TenancyOptions, TenantOptions, TenantSourceOption } from './schema/tenancy.ts'
 import { milliseconds } from './units.ts'
@@ -87,11 +89,11 @@ function resolveTenants (tenants: NonNullable<TenancyOptions['tenants']>, origin
   return made
 }
 
-/** The same with certificates as texts: files are read now, and what is put together later knows nothing of their folder. */
+/** The same with certificates as texts, and absolute paths of what is followed: files are read now, and what is put together later knows nothing of their folder. */
 export function withPem (tenant: TenantOptions, origin: Origin): TenantOptions {
   const { tls, backends = {} } = tenant
-  const changed = Object.entries(backends).filter(([, backend]) => isRecord(backend) && backend['tls'] !== undefined)
-    .map(([name, backend]) => [name, withTlsTexts(backend as { tls: NonNullable<TenantOptions['tls']> }, origin)] as const)
+  const changed = Object.entries(backends).filter(([, backend]) => isRecord(backend) && (backend['tls'] !== undefined || backend['discovery'] !== undefined))
+    .map(([name, backend]) => [name, withPortableDiscovery(withTlsTexts(backend as FullBackendOption, origin), origin)] as const)
   if (tls === undefined && changed.length === 0) return tenant
   return {
     ...tenant,

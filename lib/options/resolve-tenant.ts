@@ -44,7 +44,7 @@ export function resolveTenant (_id: string, options: TenantOptions, gateway: Gat
 
 function tenantBackend (name: string, base: BackendConfig | undefined, over: BackendOptions | object | undefined, level: { readonly defaults: BackendDefaults, readonly headers: HeaderRules }): TenantBackend | undefined {
   const own = over === undefined ? {} : fullBackend(over as BackendOptions)
-  const ownTargets = own.url !== undefined || own.targets !== undefined
+  const ownTargets = own.url !== undefined || own.targets !== undefined || own.discovery !== undefined
   // it names nothing but changes of a backend that has been taken away since
   if (base === undefined && !ownTargets) return undefined
   const said = mergeBackend(base?.said, own)

@@ -20,11 +20,14 @@ export interface Origin {
   readonly source: 'code' | 'file'
   /** Folder that relative paths start from. */
   readonly baseDir: string
+  /** Takes the absolute paths of the files that are read. */
+  readonly files?: Set<string>
 }
 
 type Rule = (value: string, origin: Origin) => string | undefined
 
 const HOST = /^(?:[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])$/i
+const DNS_NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i
 const PEM = /-----BEGIN [^-]+-----/
 const DURATION = new RegExp(DURATION_PATTERN)
 const SIZE = new RegExp(SIZE_PATTERN)
@@ -62,7 +65,13 @@ export const RULES = {
   tenantHeader,
   tenantHost,
   origin: badOrigin,
+  dnsName: value => value.length <= 253 && DNS_NAME.test(value) ? undefined : 'must be a DNS name',
+  dnsServer: badDnsServer,
+  consulAddress: badConsulAddress,
   listenHost: value => HOST.test(value) || isIP(value) !== 0 ? undefined : 'must be an address or a host name',
+  fixedPath: value => /[:*]/.test(value) ? 'must be one path: without parameters' : badLiteralPath(value),
+  jsonPath: value => /^(?:\$\.)?[^\s.[\]$]+(?:\[\*\])?(?:\.[^\s.[\]]+(?:\[\*\])?)*$/.test(value) ? undefined : 'must be a name, or a way such as customer.cards.number, with * for any name; arrays do not count',
+  metricPrefix: value => /^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(value) ? undefined : 'must be letters, digits, "_" and ":", and not begin with a digit',
   portText: value => /^\d{1,5}$/.test(value) && Number(value) <= 65535 ? undefined : 'must be a port between 0 and 65535'
 } satisfies Record<string, Rule>
 
@@ -176,6 +185,21 @@ function badOrigin (value: string): string | undefined {
   return 'must be an origin ("https://app.example.com"), a host name, or "*." and a host name, with a port if wanted'
 }
 
+/** `10.0.0.2`, `10.0.0.2:5353`, `fd00::2`, `[fd00::2]:5353`, `ns.example.com:53`. */
+function badDnsServer (value: string): string | undefined {
+  if (isIP(value) !== 0) return undefined
+  const [, v6, host = '', port] = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/i.exec(value) ?? []
+  const isAddress = v6 === undefined ? HOST.test(host) : isIP(v6) === 6
+  return isAddress && (port === undefined || (Number(port) > 0 && Number(port) <= 65535)) ? undefined : 'must be an address such as "10.0.0.2", with a port if wanted ("10.0.0.2:5353", "[fd00::2]:5353")'
+}
+
+/** An agent's address. What it is told in private has options of its own. */
+function badConsulAddress (value: string): string | undefined {
+  const split = splitTargetUrl(value)
+  if (typeof split !== 'string') return undefined
+  return value.includes('@') ? 'must not have a user name or password: set token' : split
+}
+
 function badMethod (value: string): string | undefined {
   if (value === 'CONNECT' || value === 'TRACE') return 'must not be CONNECT or TRACE: a gateway does not forward them'
   if (METHODS.includes(value)) return undefined
@@ -203,7 +227,10 @@ function badPem (value: string, origin: Origin): string | undefined {
 /** PEM text out of what the user gave: the text itself, bytes, or (in a file) a path. */
 export function readPem (value: string | Uint8Array, origin: Origin): string {
   if (typeof value !== 'string') return Buffer.from(value).toString('latin1')
-  return origin.source === 'code' || PEM.test(value) ? value : readFileSync(resolve(origin.baseDir, value), 'utf8')
+  if (origin.source === 'code' || PEM.test(value)) return value
+  const path = resolve(origin.baseDir, value)
+  origin.files?.add(path)
+  return readFileSync(path, 'utf8')
 }
 
 /** One entry of Fastify's `trustProxy` list. */

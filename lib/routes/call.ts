@@ -104,8 +104,8 @@ function checkOptions (options: CallOptions): void {
   for (const name in options) if (!OPTIONS.has(name)) throw invalid(`unknown option ${JSON.stringify(name)}`)
 }
 
-/** One duration is the total time. */
-function ownTimeouts (timeout: NonNullable<CallOptions['timeout']>): Partial<Timeouts> {
+/** One duration is the total time. @throws InvalidCallError */
+export function ownTimeouts (timeout: NonNullable<CallOptions['timeout']>): Partial<Timeouts> {
   const parsed: Record<string, number> = {}
   for (const [name, value] of Object.entries(typeof timeout === 'object' ? timeout : { total: timeout })) {
     if (!TIMEOUTS.has(name)) throw invalid(`unknown option timeout.${name}`)

@@ -4,9 +4,11 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { HashKey } from '../../types.ts'
 import { BUILT_IN_BALANCERS, DEFAULTS } from '../defaults.ts'
+import { discoverySchema } from './discovery.ts'
 import { headerRulesSchema } from './headers.ts'
 import { resilienceProperties, targetHealthSchema } from './resilience.ts'
-import { bytes, duration, fn, object, size, text, words } from './values.ts'
+import { tlsSchema } from './tls.ts'
+import { duration, fn, object, size, text, words } from './values.ts'
 
 // ---- settings that the gateway may also set for all backends
 
@@ -37,36 +39,6 @@ export const poolSchema = object({
   connectTimeout: Type.Optional(duration({ default: DEFAULTS.timeout.connect, description: 'Another name for timeout.connect.' })),
   maxHeaderSize: Type.Optional(size({ minimum: 1, default: DEFAULTS.pool.maxHeaderSize, description: 'Largest header block of an answer.' }))
 }, { description: 'Connections to the targets.' })
-
-const pem = (what: string, secret: boolean) => Type.Union([text('pem', { secret }), bytes()], {
-  secret,
-  rule: 'must be PEM text, in code also a Buffer, in a file also a path',
-  description: `${what}: PEM text; in code also a Buffer, in a file also a path relative to it.`
-})
-
-/** One PEM, or a list of them. */
-export const caSchema = Type.Union([
-  text('pem'),
-  bytes(),
-  Type.Array(Type.Union([text('pem'), bytes()]), { minItems: 1 })
-], {
-  rule: 'must be PEM text (in code also a Buffer, in a file also a path), or a list of those',
-  description: 'Certificates to trust instead of the system\'s: PEM text; in code also a Buffer, in a file also a path relative to it; or a list.'
-})
-export const certSchema = pem('Certificate', false)
-export const keySchema = pem('Private key of the certificate', true)
-
-/** Older ones are refused by OpenSSL itself. */
-export const minVersionSchema = words(['TLSv1.2', 'TLSv1.3'], { description: 'Oldest version of TLS that will do. Default: what Node says, TLSv1.2.' })
-
-export const tlsSchema = object({
-  ca: Type.Optional(caSchema),
-  cert: Type.Optional(certSchema),
-  key: Type.Optional(keySchema),
-  servername: Type.Optional(text('listenHost', { description: 'Name for SNI and for the check of the certificate. Default: the target\'s host.' })),
-  minVersion: Type.Optional(minVersionSchema),
-  rejectUnauthorized: Type.Optional(Type.Boolean({ default: DEFAULTS.tls.rejectUnauthorized, description: 'Whether the target\'s certificate must be valid. Switch it off for experiments only.' }))
-}, { together: ['cert', 'key'], description: 'TLS to the targets.' })
 
 const proxyUrl = text('httpProxyUrl', { secret: true, description: 'http://host:port' })
 
@@ -173,6 +145,7 @@ const targets = Type.Array(targetSchema, { minItems: 1, description: 'The backen
 export const fullBackendSchema = object({
   url: Type.Optional(targetUrl),
   targets: Type.Optional(Type.Array(targetSchema, { description: 'The backend\'s URLs; an empty list where only tenants have some.' })),
+  discovery: Type.Optional(discoverySchema),
   ...sharedBackendProperties,
   http2: Type.Optional(Type.Union([Type.Boolean(), Type.Literal('h2c')], {
     default: DEFAULTS.http2,
@@ -183,11 +156,11 @@ export const fullBackendSchema = object({
   headers: Type.Optional(headerRulesSchema),
   active: Type.Optional(Type.Boolean({ default: DEFAULTS.target.active, description: 'Whether its targets take requests; a target\'s own `active` wins.' })),
   metadata: metadata('backend')
-}, { exactlyOne: ['url', 'targets'] })
+}, { exactlyOne: ['url', 'targets', 'discovery'] })
 export type FullBackendOption = Static<typeof fullBackendSchema>
 
 export const backendSchema = Type.Union([targetUrl, targets, fullBackendSchema], {
-  rule: 'must be a URL, a list of targets, or an object with url or targets',
+  rule: 'must be a URL, a list of targets, or an object with url, targets or discovery',
   description: 'A backend: one URL, a list of targets, or in full.'
 })
 export type BackendOptions = Static<typeof backendSchema>

@@ -8,8 +8,12 @@ import { DEFAULTS } from '../defaults.ts'
 import { backendSchema, sharedBackendProperties } from './backend.ts'
 import { globalHeadersSchema } from './headers.ts'
 import { limitsSchema } from './limits.ts'
+import { logSchema } from './log.ts'
+import { metricsSchema } from './metrics.ts'
 import { routeSchema } from './proxy.ts'
 import { tenancySchema } from './tenancy.ts'
+import { tracingSchema } from './tracing.ts'
+import { trafficDumpSchema } from './traffic-dump.ts'
 import { duration, fn, object, text } from './values.ts'
 
 /** What a file may say, too. */
@@ -29,6 +33,10 @@ export const declarativeProperties = {
     timeout: Type.Optional(duration({ default: DEFAULTS.shutdown.timeout, description: 'How long requests under way may take then; whatever is left is cut.' }))
   }, { description: 'What happens when the gateway closes.' })),
   tenancy: Type.Optional(tenancySchema),
+  metrics: Type.Optional(metricsSchema),
+  tracing: Type.Optional(tracingSchema),
+  log: Type.Optional(logSchema),
+  trafficDump: Type.Optional(trafficDumpSchema),
   routes: Type.Optional(Type.Array(routeSchema, { description: 'Routes; each becomes a Fastify route. The most specific path wins, whatever the order.' }))
 }
 
@@ -39,6 +47,8 @@ export const misplaced = {
   requestId: 'did you mean "headers.requestId"?',
   bodyLimit: 'did you mean "limits.body"?',
   tenants: 'did you mean "tenancy.tenants"?',
+  opentelemetry: 'did you mean "tracing"?',
+  dump: 'did you mean "trafficDump"?',
   prefix: 'register the plugin inside of a scope with a prefix'
 }
 

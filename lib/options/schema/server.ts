@@ -3,7 +3,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 import { DEFAULTS } from '../defaults.ts'
-import { caSchema, certSchema, keySchema, minVersionSchema } from './backend.ts'
+import { caSchema, certSchema, keySchema, minVersionSchema } from './tls.ts'
 import { declarativeProperties, misplaced } from './gateway.ts'
 import { duration, object, size, text, words } from './values.ts'
 

@@ -6,7 +6,7 @@
  * | `check` | name of a rule in `../rules.ts` for a text |
  * | `keys` | the same, for the property names of a record |
  * | `rule` | the sentence reported instead of one derived from the schema |
- * | `code` | a value only code can have (a function, a RegExp, bytes); left out of the JSON Schema |
+ * | `code` | a value only code can have (a function, a RegExp, bytes, another instance of a class, a provider of discovery); left out of the JSON Schema |
  * | `exactlyOne` | names of properties of which one must be there |
  * | `together` | names of properties that need each other |
  * | `hints` | what to say when a certain unknown property is met |
@@ -21,7 +21,7 @@ declare module '@sinclair/typebox' {
     check?: CheckName
     keys?: CheckName
     rule?: string
-    code?: 'function' | 'regexp' | 'bytes'
+    code?: 'function' | 'regexp' | 'bytes' | 'other' | 'provider'
     exactlyOne?: readonly string[]
     together?: readonly string[]
     hints?: Readonly<Record<string, string>>
@@ -90,6 +90,16 @@ export function json (options: SchemaOptions = {}): TUnsafe<Json> {
 /** A RegExp of code. */
 export function regexp (options: SchemaOptions = {}): TUnsafe<RegExp> {
   return Type.Unsafe<RegExp>({ code: 'regexp', rule: 'must be a regular expression', ...options })
+}
+
+/** A provider of discovery: with methods, whatever else it is. */
+export function provider<T> (options: SchemaOptions = {}): TUnsafe<T> {
+  return Type.Unsafe<T>({ code: 'provider', ...options })
+}
+
+/** An instance of a class that is none of these. */
+export function instance<T> (options: SchemaOptions = {}): TUnsafe<T> {
+  return Type.Unsafe<T>({ code: 'other', ...options })
 }
 
 /** A Buffer or Uint8Array of code. */

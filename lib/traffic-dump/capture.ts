@@ -1,0 +1,83 @@
+/** What is kept of a request from its beginning to its end. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { CLIENT_GONE } from '../metrics/requests.ts'
+import { isCut, type Ended } from '../request-outcome.ts'
+import { Tee, watchRequest, watchResponse } from './tee.ts'
+import type { Attempt } from '../types.ts'
+import type { Dumped } from './line.ts'
+
+/** What an entry costs besides bodies and headers. */
+const OVERHEAD = 1_024
+
+/** A class, as there is one per sampled request. */
+export class Capture {
+  readonly request: Tee
+  readonly response: Tee
+  /** Names of the backends of its attempts. */
+  readonly backends = new Map<Attempt, string>()
+
+  constructor (
+    readonly route: string,
+    /** Dumped only if it fails. */
+    readonly ifFailed: boolean,
+    /** Milliseconds since 1970. */
+    readonly at: number,
+    readonly startedAt: number,
+    maxBodySize: number
+  ) {
+    this.request = new Tee(maxBodySize)
+    this.response = new Tee(maxBodySize)
+  }
+
+  watch ({ raw: message }: FastifyRequest, { raw: response }: FastifyReply): void {
+    watchRequest(message, this.request)
+    // whatever is given to be written, there is no body
+    if (message.method !== 'HEAD') watchResponse(response, this.response)
+  }
+}
+
+/** How the request ended. */
+export interface CapturedEnd extends Ended {
+  readonly now: number
+  /** As it may be shown. */
+  readonly tenant: string | undefined
+  readonly clientAddress: boolean
+}
+
+export function dumpedOf (capture: Capture, request: FastifyRequest, reply: FastifyReply, end: CapturedEnd): Dumped {
+  const record = request.reverseproxy
+  const { raw } = request
+  const { finished, status } = end
+  const cut = isCut(record, end)
+  return {
+    at: capture.at,
+    route: record?.route ?? capture.route,
+    backend: record?.backend,
+    tenant: end.tenant,
+    requestId: request.id,
+    clientAddress: end.clientAddress ? request.ip : undefined,
+    method: request.method,
+    url: raw.url ?? request.url,
+    httpVersion: raw.httpVersion,
+    rawHeaders: raw.rawHeaders,
+    requestBody: { bytes: capture.request.bytes(), truncated: capture.request.truncated },
+    status: finished || cut ? status : CLIENT_GONE,
+    responseHeaders: reply.getHeaders(),
+    responseBody: { bytes: capture.response.bytes(), truncated: capture.response.truncated },
+    duration: end.now - capture.startedAt,
+    aborted: !finished && !cut,
+    cut,
+    attempts: (record?.attempts ?? []).map(attempt => {
+      const { target, part, outcome, status, duration } = attempt
+      return { part, backend: capture.backends.get(attempt), target, outcome, status, duration }
+    })
+  }
+}
+
+/** About how many bytes are kept for it. */
+export function sizeOf ({ rawHeaders, requestBody, responseBody, responseHeaders, url }: Dumped): number {
+  let size = OVERHEAD + requestBody.bytes.length + responseBody.bytes.length + url.length
+  for (const text of rawHeaders) size += text.length
+  for (const name in responseHeaders) size += name.length + String(responseHeaders[name]).length
+  return size
+}

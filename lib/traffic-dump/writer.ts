@@ -1,0 +1,204 @@
+/**
+ * Lines on their way to a file. They wait in a queue of at most so many bytes; what finds no room is dropped and counted. A disk that
+ * is slow, full or gone costs lines and nothing else.
+ */
+import type { Clock } from '../deadlines.ts'
+import type { DumpStats, Entry } from './types.ts'
+
+/** Most bytes that are handed over at once. */
+const BATCH = 262_144
+/** So many bytes of entries become lines in one go; then others have their turn. */
+const TURN = 32_768
+const FIRST_PAUSE = 1_000
+const LONGEST_PAUSE = 60_000
+
+/** Where lines go. */
+export interface Sink {
+  readonly file: string | undefined
+  /** `done` is called once. After an error the sink is not used any more. */
+  write (bytes: Buffer, done: (error?: Error | null) => void): void
+  /** All has been written. */
+  close (done: () => void): void
+  destroy (): void
+}
+
+export interface WriterTools {
+  open (): Sink
+  /** Most bytes that wait. */
+  readonly limit: number
+  readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  /** After what is under way now: `setImmediate`. */
+  defer (work: () => void): void
+  /** The first failure of several. */
+  onTrouble (error: Error): void
+  /** Lines are written again. */
+  onRecovery (): void
+}
+
+export interface Writer {
+  /** Keeps it until it is written, unless there is no room. */
+  add (entry: Entry): void
+  stats (): DumpStats
+  /** Writes what waits, for at most `ms`. Resolves in any case. */
+  close (ms: number): Promise<void>
+}
+
+export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery }: WriterTools): Writer {
+  const queue: Entry[] = []
+  let waiting = 0
+  let lines: string[] = []
+  let taken = { bytes: 0, entries: 0, length: 0 }
+  const counts = { written: 0, dropped: 0, failed: 0 }
+  let state: 'idle' | 'turn' | 'writing' | 'paused' | 'closed' = 'idle'
+  let sink: Sink | undefined
+  let pause = FIRST_PAUSE
+  let timer: NodeJS.Timeout | undefined
+  let troubled = false
+  let closing: (() => void) | undefined
+
+  function add (entry: Entry): void {
+    if (state === 'closed' || waiting + entry.size > limit) {
+      counts.dropped++
+      return
+    }
+    waiting += entry.size
+    queue.push(entry)
+    if (state === 'idle') begin()
+  }
+
+  function begin (): void {
+    state = 'turn'
+    defer(turn)
+  }
+
+  function turn (): void {
+    if (state !== 'turn') return
+    let bytes = 0
+    let count = 0
+    while (count < queue.length && bytes < TURN && taken.length < BATCH) {
+      const entry = queue[count++]!
+      bytes += entry.size
+      take(entry)
+    }
+    queue.splice(0, count)
+    if (queue.length > 0 && taken.length < BATCH) defer(turn)
+    else write()
+  }
+
+  function take (entry: Entry): void {
+    taken.bytes += entry.size
+    try {
+      const line = entry.line()
+      lines.push(line)
+      taken.entries++
+      taken.length += line.length + 1
+    } catch (error) {
+      counts.failed++
+      trouble(error as Error)
+    }
+  }
+
+  function write (): void {
+    const batch = taken
+    const text = lines.length === 0 ? '' : `${lines.join('\n')}\n`
+    taken = { bytes: 0, entries: 0, length: 0 }
+    lines = []
+    state = 'writing'
+    let settled = false
+    const done = (error?: Error | null): void => {
+      if (settled) return
+      settled = true
+      waiting -= batch.bytes
+      if (error != null) failed(error, batch.entries)
+      else succeeded(batch.entries)
+    }
+    if (text === '') {
+      done()
+      return
+    }
+    try {
+      sink ??= open()
+      // a line that was cut off by trouble ends here
+      sink.write(Buffer.from(troubled ? `\n${text}` : text), done)
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+
+  function succeeded (entries: number): void {
+    counts.written += entries
+    if (state === 'closed') return
+    if (entries > 0) {
+      pause = FIRST_PAUSE
+      if (troubled) onRecovery()
+      troubled = false
+    }
+    if (queue.length > 0) begin()
+    else rest()
+  }
+
+  function failed (error: Error, entries: number): void {
+    counts.failed += entries
+    sink?.destroy()
+    sink = undefined
+    if (state === 'closed') return
+    trouble(error)
+    if (closing !== undefined) {
+      giveUp()
+      return
+    }
+    state = 'paused'
+    timer = clock.setTimeout(() => {
+      if (queue.length > 0) begin()
+      else rest()
+    }, pause)
+    pause = Math.min(2 * pause, LONGEST_PAUSE)
+  }
+
+  function trouble (error: Error): void {
+    if (!troubled) onTrouble(error)
+    troubled = true
+  }
+
+  function rest (): void {
+    state = 'idle'
+    if (closing === undefined) return
+    state = 'closed'
+    if (sink === undefined) closing()
+    else sink.close(closing)
+  }
+
+  /** What has not been written by now never will be. */
+  function giveUp (): void {
+    state = 'closed'
+    counts.failed += queue.length + taken.entries
+    queue.length = taken.entries = 0
+    sink?.destroy()
+    closing?.()
+  }
+
+  return {
+    add,
+    stats: () => ({ ...counts, queued: queue.length + taken.entries, file: sink?.file }),
+    close (ms) {
+      return new Promise(resolve => {
+        if (state === 'closed') {
+          resolve()
+          return
+        }
+        const late = clock.setTimeout(giveUp, ms)
+        // nothing else may keep the process until then
+        ;(late as Partial<NodeJS.Timeout>).ref?.()
+        closing = () => {
+          clock.clearTimeout(late)
+          closing = undefined
+          resolve()
+        }
+        if (timer !== undefined) clock.clearTimeout(timer)
+        if (state === 'idle') rest()
+        // it is told soon enough that there is trouble
+        else if (state === 'paused') begin()
+      })
+    }
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The traffic dump: sampled requests and their answers, as lines in files.
+ *
+ * Stage: a hook where a request begins, onResponse where it ends (or the end of its connection), an observer of attempts. Reads:
+ * the request's record, the bytes that pass. Writes nothing that others read. Without the option there are no hooks.
+ */
+import { randomBytes } from 'node:crypto'
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { createEndings } from '../lib/endings.ts'
+import { explainingOf } from '../lib/explain/mark.ts'
+import { createRedactor } from '../lib/redact/index.ts'
+import { forwardingName, markForwarding } from '../lib/routes/forwarding.ts'
+import { Capture, createSampling, createWriter, dumpedOf, lineOf, openFiles, sizeOf } from '../lib/traffic-dump/index.ts'
+import type { DumpStats, Sink, TrafficDumpConfig, Writer } from '../lib/traffic-dump/index.ts'
+
+declare module './core.ts' {
+  interface ReverseProxy {
+    /** What is written down of requests. Owner: plugins/traffic-dump.ts */
+    trafficDump: TrafficDumpApi
+    /** What is handed on to a gateway that takes the place of this one; undefined: nothing is written down. Owner: plugins/traffic-dump.ts */
+    dumping: Dumping | undefined
+  }
+}
+
+export interface TrafficDumpApi {
+  /** Lines since the start; of a gateway that took the place of another one, those of the other as well. */
+  stats (): DumpStats
+}
+
+interface Dumping {
+  readonly config: TrafficDumpConfig
+  readonly writer: Writer
+  /** Who closes the writer is whose it is: the gateway that has been handed it last. */
+  owned: boolean
+}
+
+export interface TrafficDumpOptions {
+  /** For tests: where lines go. Default: files in the folder of the option. */
+  open?: (() => Sink) | undefined
+}
+
+const NOTHING: DumpStats = Object.freeze({ written: 0, dropped: 0, failed: 0, queued: 0, file: undefined })
+
+const trafficDump: FastifyPluginAsync<TrafficDumpOptions> = async function trafficDump (fastify, { open }) {
+  const { reverseproxy } = fastify
+  const { config: { trafficDump: config }, previous } = reverseproxy
+  if (config === undefined) {
+    reverseproxy.dumping = undefined
+    reverseproxy.trafficDump = { stats: () => NOTHING }
+    return
+  }
+  const before = previous?.dumping
+  const goesOn = before !== undefined && fits(before.config, config)
+  const dumping: Dumping = reverseproxy.dumping = { config, writer: goesOn ? before.writer : createFiles(fastify, config, open), owned: !goesOn }
+  if (goesOn) {
+    reverseproxy.successions.push(({ dumping: handed }) => {
+      handed!.owned = false
+      dumping.owned = true
+    })
+  }
+  reverseproxy.trafficDump = { stats: () => dumping.writer.stats() }
+  fastify.addHook('onClose', async function flush () {
+    if (dumping.owned) await dumping.writer.close(reverseproxy.config.shutdown.timeout)
+  })
+  capture(fastify, config, dumping.writer)
+}
+
+/** Whether the same files can go on. */
+function fits (before: TrafficDumpConfig, after: TrafficDumpConfig): boolean {
+  return (['directory', 'maxFileSize', 'maxFiles', 'interval', 'queue'] as const).every(name => before[name] === after[name])
+}
+
+function createFiles ({ log, reverseproxy: { clock } }: FastifyInstance, config: TrafficDumpConfig, open?: () => Sink): Writer {
+  // other processes and gateways may write to the same folder
+  const id = `${process.pid}-${randomBytes(3).toString('hex')}`
+  return createWriter({
+    open: open ?? (() => openFiles(config, { id, now: () => clock.now() })),
+    limit: config.queue,
+    clock,
+    defer: setImmediate,
+    onTrouble (error) { log.error({ err: error, directory: config.directory }, 'the traffic dump cannot be written; lines are lost until it can, requests are not affected') },
+    onRecovery () { log.info({ directory: config.directory }, 'the traffic dump is written again') }
+  })
+}
+
+// ---- capturing
+
+function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: Writer): void {
+  const { reverseproxy } = fastify
+  const { clock, config: { random } } = reverseproxy
+  const sampling = createSampling(config, random)
+  if (!sampling.active) return
+  const redactor = createRedactor(config.redact)
+
+  const endings = createEndings<Capture>(function endCapture (capture, request, reply, finished) {
+    // a route of the app that has forwarded nothing
+    if (request.reverseproxy === undefined) return
+    const { raw: { headersSent, statusCode: status } } = reply
+    const dumped = dumpedOf(capture, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(request.reverseproxy), clientAddress: config.clientAddress, finished, headersSent, status })
+    if (capture.ifFailed && !((dumped.status >= 500 || dumped.cut) && sampling.failed())) return
+    writer.add({ size: sizeOf(dumped), line: () => lineOf(dumped, redactor, config.maxBodySize) })
+  })
+
+  fastify.addHook('onRoute', function findForwarding (route) { markForwarding(route, reverseproxy.handler) })
+  fastify.addHook('onRequest', function sample (request, reply, done) {
+    if (!request.is404 && explainingOf(request.raw) === undefined) {
+      const route = nameOf(request)
+      const chosen = sampling.begin(route)
+      if (chosen !== 'no') {
+        const capture = new Capture(route, chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
+        if (config.maxBodySize > 0) capture.watch(request, reply)
+        endings.begin(request, reply, capture)
+      }
+    }
+    done()
+  })
+  fastify.addHook('onResponse', function endSample (_request, reply, done) {
+    endings.finish(reply)
+    done()
+  })
+  reverseproxy.observers.push(function noteBackend (attempt, { backend, reply }) {
+    // a call that no client has asked for has no reply that could send
+    if (reply.from !== undefined) endings.of(reply)?.backends.set(attempt, backend.name)
+  })
+}
+
+/** A handler of the app's own may forward it, too. */
+function nameOf (request: FastifyRequest): string {
+  return forwardingName(request)?.(request) ?? request.routeOptions.config?.name ?? request.routeOptions.url ?? '*'
+}
+
+export default fp(trafficDump, { name: 'reverseproxy-traffic-dump', fastify: '5.x', dependencies: ['reverseproxy-core'] })
