@@ -2,16 +2,15 @@
  * What the tests of documents share: backends in place of the ports that a document names, and its ts blocks as programs that run and
  * have the right types.
  */
-import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, relative } from 'node:path'
-import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { ROOT } from './helper-readme.ts'
+import { typeErrors } from './helper-types.ts'
 import type { CodeBlock } from './helper-readme.ts'
 
 /** Stands before ts blocks. */
@@ -60,9 +59,6 @@ export async function runPrograms (t: Test, { blocks, withPorts, sourceOf, check
     })
   }
   await t.test('the types', { timeout: 120_000 }, async (t) => {
-    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), include: ['*.ts'] }))
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', folder], { cwd: folder }).catch(error => error as { stdout: string })
-    t.equal(stdout, '')
+    t.equal(await typeErrors(folder, index), '')
   })
 }

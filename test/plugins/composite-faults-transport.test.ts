@@ -35,7 +35,7 @@ const timeouts: readonly Case[] = [
   ['a body that stops, beyond the idle time', [`${HEAD}Content-Length: 20\r\n\r\n{"a":1}`], { code: 'RP_ERR_TIMEOUT', status: 200, required: [504, 'RP_ERR_TIMEOUT'] }, { part: { timeout: { idle: 200 } } }],
   ['an endless event stream', async ({ play }) => { await play('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n'); for (let i = 0; i < 300; i++) await play(['data: 1\n\n', wait(30)]) },
     { code: 'RP_ERR_TIMEOUT', status: 200, required: [504, 'RP_ERR_TIMEOUT'] }, { part: { timeout: 250 } }],
-  ['the time of the whole composite', [], { code: 'RP_ERR_TIMEOUT', required: [504, 'RP_ERR_TIMEOUT'] }, { part: { timeout: { headers: 0 } }, composite: { timeout: 200 } }]
+  ['the time of the whole composite', [], { code: 'RP_ERR_TIMEOUT', required: [504, 'RP_ERR_TIMEOUT'] }, { part: { timeout: { headers: 0 } }, composite: { timeout: 500 } }]
 ]
 
 const malformed: readonly Case[] = [

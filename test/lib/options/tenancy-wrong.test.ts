@@ -130,7 +130,7 @@ const WRONG: readonly Wrong[] = [
   ['no targets in an object', backend({ targets: [] }), `${T}.backends.users.targets`, /must not be empty/, []],
   ['a URL beside targets', backend({ url: 'http://a', targets: ['http://b'] }), `${T}.backends.users`, /must have one of url, targets/, { url: 'http://a', targets: ['http://b'] }],
   ['a target twice', backend(['http://a', 'http://a/']), `${T}.backends.users[1]`, /must not be a target twice/, 'http://a'],
-  ['a backend that nobody has, without targets', tenant({ backends: { own: { retry: 2 } } }), `${T}.backends.own`, /must have one of url, targets: nobody else has a backend of this name/, { retry: 2 }],
+  ['a backend that nobody has, without targets', tenant({ backends: { own: { retry: 2 } } }), `${T}.backends.own`, /must have one of url, targets, discovery: nobody else has a backend of this name/, { retry: 2 }],
   ['an unknown option of its backend', backend({ timout: 1 }), `${T}.backends.users.timout`, /did you mean "timeout"/, 1],
   ['a wrong time of its backend', backend({ timeout: { total: -1 } }), `${T}.backends.users.timeout.total`, /must be a duration/, -1],
   ['a certificate without its key', backend({ tls: { cert: '-----BEGIN CERTIFICATE-----' } }), `${T}.backends.users.tls.key`, /is required beside cert/],

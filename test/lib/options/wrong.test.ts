@@ -17,7 +17,7 @@ const WRONG: readonly Wrong[] = [
   ['options that are no object', 'x', '', /must be an object/, 'x'],
   ['an unknown option', { backend: {} }, 'backend', /is not an option; did you mean "backends"\?/, {}],
   ['an option of the file only', { server: {} }, 'server', /is not an option/, {}],
-  ['an option that is not there yet', a({ discovery: false }), 'backends.a.discovery', /is not an option; known are url, targets/, false],
+  ['an option that is not there yet', a({ mirror: false }), 'backends.a.mirror', /is not an option; known are url, targets/, false],
   ['via at the wrong level', { via: 'x' }, 'via', /did you mean "headers\.via"/, 'x'],
   ['backends as a list', { backends: ['http://a'] }, 'backends', /must be an object/, ['http://a']],
   // backends and targets

@@ -1,0 +1,249 @@
+/** The traffic dump and a disk that is full, gone or stands still: requests do not notice, and everything that is lost is counted. */
+import t, { type Test } from 'tap'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { parseOptions } from '../../lib/options/index.ts'
+import { createWriter } from '../../lib/traffic-dump/index.ts'
+import type { Entry, Sink } from '../../lib/traffic-dump/index.ts'
+import core from '../../plugins/core.ts'
+import trafficDump from '../../plugins/traffic-dump.ts'
+import { dumpText } from '../helper/dump.ts'
+import { httpUpstream, proxyAll, startGateway, virtualClock, waitFor } from '../helper.ts'
+import type { Clock } from '../../lib/deadlines.ts'
+
+const full = () => Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+
+const entry = (text: string, size = text.length): Entry => ({ size, line: () => text })
+
+/** A writer with a sink that does what the test says, and turns that run when the test says. */
+function scene ({ limit = 1_000 }: { limit?: number } = {}) {
+  const clock = virtualClock()
+  const turns: Array<() => void> = []
+  const written: string[] = []
+  const told: string[] = []
+  const state = { mode: 'works' as 'works' | 'full' | 'stalls' | 'throws', opened: 0, pending: [] as Array<(error?: Error) => void>, closed: 0, destroyed: 0 }
+  const sink = (): Sink => ({
+    file: 'a.jsonl',
+    write (bytes, done) {
+      if (state.mode === 'full') done(full())
+      else if (state.mode === 'stalls') state.pending.push(error => { if (error === undefined) written.push(bytes.toString()); done(error) })
+      else {
+        written.push(bytes.toString())
+        done()
+      }
+    },
+    close (done) { state.closed++; done() },
+    destroy () { state.destroyed++; for (const done of state.pending.splice(0)) done(full()) }
+  })
+  const writer = createWriter({
+    open () {
+      state.opened++
+      if (state.mode === 'throws') throw new Error('EACCES')
+      return sink()
+    },
+    limit,
+    clock: clock as unknown as Clock,
+    defer: work => { turns.push(work) },
+    onTrouble: error => { told.push(error.message) },
+    onRecovery: () => { told.push('works') }
+  })
+  const turn = () => { while (turns.length > 0) turns.shift()!() }
+  return { writer, clock, turns, turn, written, told, state }
+}
+
+t.test('nothing is serialised or written within the call that adds a line', async t => {
+  const { writer, turns, written, state } = scene()
+  let serialised = 0
+  writer.add({ size: 1, line: () => { serialised++; return 'a' } })
+  t.same([serialised, state.opened, written.length, turns.length], [0, 0, 0, 1])
+})
+
+t.test('lines that wait go together, and large ones give others their turn', async t => {
+  const { writer, turns, turn, written } = scene({ limit: 1_000_000 })
+  for (let i = 0; i < 5; i++) writer.add(entry(String(i)))
+  turn()
+  t.same(written, ['0\n1\n2\n3\n4\n'])
+  for (let i = 0; i < 3; i++) writer.add(entry('x', 40_000))
+  t.equal(turns.length, 1)
+  turns.shift()!()
+  t.equal(turns.length, 1, 'one of them a turn')
+  t.equal(writer.stats().queued, 3)
+  turn()
+  t.match(writer.stats(), { written: 8, queued: 0, dropped: 0 })
+})
+
+t.test('a disk that stands still: the queue is bounded, and what finds no room is dropped', async t => {
+  const { writer, turn, state, written } = scene({ limit: 100 })
+  state.mode = 'stalls'
+  for (let i = 0; i < 1_000; i++) {
+    writer.add(entry('x'.repeat(10)))
+    turn()
+  }
+  t.match(writer.stats(), { written: 0, dropped: 990, failed: 0 })
+  t.equal(state.pending.length, 1, 'one write at a time')
+  state.mode = 'works'
+  state.pending[0]!()
+  turn()
+  t.match(writer.stats(), { written: 10, dropped: 990, failed: 0, queued: 0 })
+  t.equal(written.join('').length, 110)
+  writer.add(entry('again'))
+  turn()
+  t.equal(writer.stats().written, 11)
+})
+
+t.test('a full disk is told once, tried again later and later, and told when it works', async t => {
+  const { writer, clock, turn, state, told, written } = scene()
+  state.mode = 'full'
+  const waits: number[] = []
+  for (let i = 0; i < 8; i++) {
+    writer.add(entry('lost'))
+    turn()
+    const before = clock.now()
+    const { opened } = state
+    writer.add(entry('next'))
+    while (state.opened === opened) {
+      clock.advance(500)
+      turn()
+    }
+    waits.push(clock.now() - before)
+    // the one that was tried has failed as well; now there is a pause again
+    clock.advance(120_000)
+  }
+  t.same(told, ['ENOSPC: no space left on device, write'])
+  t.ok(waits[0]! <= 1_000 && waits.at(-1)! <= 60_000 && waits.at(-1)! > waits[0]!, String(waits))
+  t.equal(state.destroyed, state.opened)
+  state.mode = 'works'
+  writer.add(entry('good'))
+  clock.advance(60_000)
+  turn()
+  t.same(told, ['ENOSPC: no space left on device, write', 'works'])
+  t.match(written, ['\ngood\n'], 'what was cut off stands on a line of its own')
+  t.match(writer.stats(), { written: 1, failed: 16, dropped: 0, queued: 0 })
+})
+
+t.test('a file that cannot be opened is no different', async t => {
+  const { writer, turn, state, told } = scene()
+  state.mode = 'throws'
+  writer.add(entry('a'))
+  turn()
+  t.same(told, ['EACCES'])
+  t.match(writer.stats(), { failed: 1, file: undefined })
+})
+
+t.test('a line that cannot be made costs itself only', async t => {
+  const { writer, turn, written } = scene()
+  writer.add({ size: 1, line () { throw new Error('no') } })
+  writer.add(entry('b'))
+  turn()
+  t.match(written.join(''), /b\n$/)
+  t.match(writer.stats(), { written: 1, failed: 1 })
+})
+
+t.test('closing: what waits is written first; a disk that stands still has so long', async t => {
+  const works = scene()
+  works.writer.add(entry('a'))
+  const closed = works.writer.close(1_000)
+  works.turn()
+  await closed
+  t.same([works.written, works.state.closed, works.clock.pending], [['a\n'], 1, 0])
+  works.writer.add(entry('late'))
+  t.match(works.writer.stats(), { written: 1, dropped: 1 })
+  await works.writer.close(1_000)
+
+  const stalls = scene()
+  stalls.state.mode = 'stalls'
+  stalls.writer.add(entry('a'))
+  stalls.turn()
+  stalls.writer.add(entry('b'))
+  const late = stalls.writer.close(1_000)
+  stalls.clock.advance(1_000)
+  await late
+  t.match(stalls.writer.stats(), { written: 0, failed: 2 })
+
+  const troubled = scene()
+  troubled.state.mode = 'full'
+  troubled.writer.add(entry('a'))
+  troubled.turn()
+  troubled.writer.add(entry('b'))
+  const tried = troubled.writer.close(1_000)
+  troubled.turn()
+  await tried
+  t.match(troubled.writer.stats(), { written: 0, failed: 2 }, 'tried once more, not waited for')
+})
+
+// ---- with a gateway
+
+async function gateway (t: Test, directory: string) {
+  const lines: Array<{ level: number, msg: string }> = []
+  const up = await httpUpstream(t, (_request, response) => { response.end('ok') })
+  const started = await startGateway(t, { backends: { up: up.url }, trafficDump: { directory, sampleRate: 1 } }, proxyAll(), {
+    logger: { level: 'info', stream: { write (line: string) { lines.push(JSON.parse(line) as typeof lines[0]) } } }
+  })
+  return { ...started, complaints: () => lines.filter(({ msg }) => msg.startsWith('the traffic dump')) }
+}
+
+t.test('a folder that cannot be made: requests are answered, failures counted, one line in the log', async t => {
+  const folder = t.testdir({ file: 'not a folder' })
+  const { app, url, complaints } = await gateway(t, join(folder, 'file', 'dumps'))
+  for (let i = 1; i <= 3; i++) {
+    t.equal(await (await fetch(url)).text(), 'ok')
+    const { trafficDump } = app.reverseproxy
+    t.ok(await waitFor(() => trafficDump.stats().failed + trafficDump.stats().queued === i))
+  }
+  t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed > 0))
+  t.match(complaints(), [{ level: 50, msg: /requests are not affected/ }])
+  t.equal(complaints().length, 1)
+  t.equal(app.reverseproxy.trafficDump.stats().file, undefined)
+})
+
+t.test('a file in the place of the folder that goes away: it works again, and says so', async t => {
+  const folder = t.testdir({ dumps: 'not a folder' })
+  const { rmSync } = await import('node:fs')
+  const { app, url, complaints } = await gateway(t, join(folder, 'dumps'))
+  await (await fetch(url)).text()
+  t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed === 1))
+  rmSync(join(folder, 'dumps'))
+  await (await fetch(`${url}/after`)).text()
+  t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().written === 1, 10_000))
+  t.match(dumpText(join(folder, 'dumps')), /"url":"\/after"/)
+  t.match(complaints().map(({ level }) => level), [50, 30])
+})
+
+t.test('a disk that stands still holds up neither requests nor the end', async t => {
+  const config = parseOptions({ trafficDump: { directory: 'unused', sampleRate: 1, queue: '20kb' }, shutdown: { timeout: 50 } })
+  const app: FastifyInstance = Fastify()
+  let writes = 0
+  await app.register(core, { config })
+  await app.register(trafficDump, { open: () => ({ file: undefined, write () { writes++ }, close (done) { done() }, destroy () {} }) })
+  app.reverseproxy.tenantInLogs = () => undefined
+  app.get('/', async request => {
+    request.reverseproxy = { route: '/', attempts: [], backend: 'up' } as unknown as NonNullable<typeof request.reverseproxy>
+    return 'ok'
+  })
+  for (let i = 0; i < 100; i++) t.equal((await app.inject('/')).body, 'ok')
+  await waitFor(() => writes > 0)
+  const { dropped, queued, written } = app.reverseproxy.trafficDump.stats()
+  t.equal(written, 0)
+  t.ok(dropped > 50 && queued <= 20, `${dropped} dropped, ${queued} wait`)
+  t.equal(writes, 1, 'it is asked once, and nothing waits for it')
+  await app.close()
+  t.pass('it has closed')
+})
+
+t.test('a file whose folder has been taken away is noticed', async t => {
+  const folder = t.testdir()
+  const { openFiles } = await import('../../lib/traffic-dump/index.ts')
+  const { rmSync, readFileSync } = await import('node:fs')
+  let now = 0
+  const sink = openFiles({ directory: join(folder, 'd'), maxFileSize: 1_000, maxFiles: 2, interval: undefined }, { id: '1-abc', now: () => now })
+  const write = (text: string) => new Promise<void>((resolve, reject) => { sink.write(Buffer.from(text), error => { if (error == null) resolve(); else reject(error) }) })
+  await write('one\n')
+  rmSync(join(folder, 'd'), { recursive: true })
+  now = 2_000
+  await write('two\n')
+  t.equal(readFileSync(join(folder, 'd', 'dump-1-abc.jsonl'), 'utf8'), 'two\n')
+  writeFileSync(join(folder, 'd', 'other.txt'), '')
+  await new Promise<void>(resolve => { sink.close(resolve) })
+})
