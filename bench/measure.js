@@ -16,7 +16,7 @@ const mega = 1024 * 1024
  * @property {number} [copies] Overrides the variants' own.
  * @property {boolean} paired All processes at the same time instead of one after another.
  * @property {string[]} nodeArguments For every gateway process.
- * @property {{ gateway?: number, load?: number, upstream?: number }} cores
+ * @property {ReturnType<typeof import('./processes.js').chooseCores>} cores
  */
 
 /**
@@ -37,7 +37,7 @@ export async function measure (scenario, settings) {
     const load = await keep(start('load.js', {}, { core: cores.load }))
     const targets = upstream.ready.ports.map(port => `http://127.0.0.1:${port}`)
     const subjects = await Promise.all(interleave(scenario, settings).map(async ({ name, variant, copy }) => {
-      const child = await keep(start(variant.file, { ...variant.options, targets, silent: upstream.ready.silent }, { core: cores.gateway, nodeArguments: settings.nodeArguments }))
+      const child = await keep(start(variant.file, { ...variant.options, targets, silent: upstream.ready.silent }, { core: variant.severalCores ? cores.several : cores.gateway, nodeArguments: settings.nodeArguments }))
       return { variant: name, copy, child, port: child.ready.port, neighbour: variant.neighbour }
     }))
     const neighbours = subjects.some(({ neighbour }) => neighbour !== undefined) ? await keep(start('load.js', {}, { core: cores.upstream })) : undefined
@@ -53,7 +53,7 @@ export async function measure (scenario, settings) {
 }
 
 /** @type {Record<import('./scenarios.js').Scenario['kind'], (run: any) => Promise<Sample[]>>} */
-const kinds = { closed: inRounds, open: inRounds, delay: inRounds, idle: holdIdle, body: passBodies }
+const kinds = { closed: inRounds, throughput: inRounds, open: inRounds, delay: inRounds, idle: holdIdle, body: passBodies }
 
 async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
   // Before any load: it is in step that the upstream serves its versions.

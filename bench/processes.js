@@ -16,14 +16,14 @@ import { fileURLToPath } from 'node:url'
 /**
  * Cores for the three parts. Gateways under test share one core, load and upstreams stay off it.
  * Without taskset, or with one core only, nothing is pinned and figures are noisier.
- * @returns {{ gateway?: number, load?: number, upstream?: number }}
+ * @returns {{ gateway?: number, load?: number, upstream?: number, several?: string }} `several`: for gateways of several processes; only where there are enough.
  */
 export function chooseCores () {
   try {
     const answer = execFileSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
     const list = answer.slice(answer.lastIndexOf(':') + 1).trim()
-    const [gateway, load, upstream = load] = list.split(',').flatMap(expandRange)
-    return load === undefined ? {} : { gateway, load, upstream }
+    const [gateway, load, upstream = load, ...others] = list.split(',').flatMap(expandRange)
+    return load === undefined ? {} : { gateway, load, upstream, ...others.length > 0 ? { several: [gateway, ...others].join() } : undefined }
   } catch {
     return {}
   }
@@ -33,7 +33,7 @@ export function chooseCores () {
  * Starts `file` (relative to this directory) and waits until it is ready.
  * @param {string} file
  * @param {any} [options] Handed to the child, see `options`.
- * @param {{ core?: number | undefined, nodeArguments?: string[] }} [how]
+ * @param {{ core?: number | string | undefined, nodeArguments?: string[] }} [how]
  * @returns {Promise<Child>}
  */
 export async function start (file, options = {}, { core, nodeArguments = [] } = {}) {

@@ -4,12 +4,13 @@
 
 const columns = {
   closed: { cpu: 'CPU µs/request', rate: 'requests/s', p50: 'p50 ms', p99: 'p99 ms', rss: 'RSS MB' },
+  throughput: { rate: 'requests/s', cpu: 'CPU µs/request', p50: 'p50 ms', p99: 'p99 ms', rss: 'RSS MB' },
   open: { p50: 'p50 ms', p99: 'p99 ms', p99Sent: 'p99 ms since sent', cpu: 'CPU µs/request', lag: 'client lag p99 ms', rss: 'RSS MB' },
   delay: { delay: 'loop delay p99 ms', delayMax: 'max ms', p50: 'p50 ms', p99: 'p99 ms', cpu: 'CPU µs/request', rss: 'RSS MB' },
   idle: { held: 'connections', bare: 'RSS MB before', rss: 'RSS MB' },
   body: { bare: 'RSS MB before', up: 'growth MB, up', upSeconds: 's, up', down: 'growth MB, down', downSeconds: 's, down' }
 }
-const compared = { open: 'p99' }
+const compared = { throughput: 'rate', open: 'p99' }
 const digits = { cpu: 1, delay: 1, delayMax: 1, p50: 2, p99: 2, p99Sent: 2, lag: 2, upSeconds: 1, downSeconds: 1 }
 
 /**
@@ -34,6 +35,7 @@ export function table ({ name, scenario, samples }) {
   const parts = [`### ${name}: ${scenario.title}`, grid(head, rows)]
   const spread = withRatio ? copySpread(samples, reference, metric) : undefined
   if (spread !== undefined) parts.push(`Copies of ${reference} among themselves: ${spread.min.toFixed(2)} … ${spread.max.toFixed(2)} (the noise floor).`)
+  if (scenario.note !== undefined) parts.push(scenario.note)
   return parts.join('\n\n')
 }
 

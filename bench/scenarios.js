@@ -2,6 +2,11 @@
  * What is measured: which variants, under which load, and which figure is to be reached (issues 2 to 4, "What it must show").
  */
 
+import { cpus } from 'node:os'
+
+/** Cores that two workers have for themselves, load generator and upstreams having one each. */
+const roomForWorkers = cpus().length >= 4
+
 /** @type {Record<string, Variant>} */
 const variants = {
   gateway: { file: 'gateways/gateway.js', ours: true, copies: 3 },
@@ -82,6 +87,23 @@ export const scenarios = {
       { metric: 'cpu', of: '1 tenant', over: 'no tenancy', atMost: 1.05 },
       { metric: 'cpu', of: '10,000 tenants', over: '1 tenant', atMost: 1.10 }
     ]
+  },
+  workers: {
+    title: 'GET, 200 bytes of JSON, `serve --workers`',
+    kind: 'throughput',
+    ask: 'small',
+    variants: {
+      '1 worker': { file: 'gateways/workers.js', ours: true, options: { workers: 1 }, severalCores: true, copies: 1 },
+      '2 workers': { file: 'gateways/workers.js', ours: true, options: { workers: 2 }, severalCores: true, copies: 1 }
+    },
+    reference: '1 worker',
+    targets: [
+      { metric: 'cpu', of: '2 workers', over: '1 worker', atMost: 1.10 },
+      ...roomForWorkers ? [{ metric: 'rate', of: '1 worker', over: '2 workers', atMost: 0.55 }] : []
+    ],
+    ...roomForWorkers
+      ? undefined
+      : { note: `This machine has ${cpus().length} cores: load generator and upstreams share one of them with the workers, so requests/s say little of what a second worker brings. CPU per request does: as long as it does not grow, throughput grows with the cores.` }
   },
   'tenants-dead': {
     title: 'GET, 200 bytes, 500 requests/s of tenant b by the clock, alone and beside 500/s of tenant a, whose own backend is well or dead',
@@ -221,6 +243,7 @@ function pick (...names) {
  * @property {string} file
  * @property {boolean} [ours] Needs a build.
  * @property {object} [options] Handed to the process beside `targets`.
+ * @property {boolean} [severalCores] Not on the gateways' one core, but on all that load and upstreams leave (with two cores: on all).
  * @property {{ ask: string, rate: number, statuses: number[] }} [neighbour] Requests beside those that are measured, by the clock.
  * @property {number} copies Processes of the same code, since one may be 10 % off; `--copies` overrides.
  */
@@ -228,7 +251,7 @@ function pick (...names) {
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {'closed' | 'open' | 'delay' | 'idle' | 'body'} kind How it is run: see measure.js.
+ * @property {'closed' | 'throughput' | 'open' | 'delay' | 'idle' | 'body'} kind How it is run: see measure.js.
  * @property {string} [ask] Which requests: see `asks` in load.js.
  * @property {Parts} [parts] Of composites: what the upstream serves at /a, /b, /c, and what each process is checked for before it is measured.
  * @property {Record<string, Variant>} variants
@@ -238,6 +261,7 @@ function pick (...names) {
  * @property {number} [rate] Requests per second, for `open` and `delay`.
  * @property {number} [count] Connections, for `idle`.
  * @property {number} [bytes] Size of the body, for `body`.
+ * @property {string} [note] What to know about the figures.
  * @property {Target[]} targets
  */
 
