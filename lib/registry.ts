@@ -220,9 +220,9 @@ export function createRegistry (options: RegistryOptions) {
     reconfigure(backend, { ...backend.config, targets }, true)
   }
 
-  /** New options, or the discovered targets as they are where these come from the same source. */
+  /** New options; discovered targets stay as they are until their source, which may be another one now, tells of others. */
   function update (backend: Backend, next: BackendConfig): void {
-    const stay = next.discovery !== undefined && isDeepStrictEqual(next.discovery, backend.config.discovery)
+    const stay = isToldLater(next)
     reconfigure(backend, stay ? { ...next, targets: backend.config.targets } : next, stay)
   }
 
@@ -290,8 +290,7 @@ export function createRegistry (options: RegistryOptions) {
   }
 
   function takeUp (backend: MutableBackend, next: BackendConfig): void {
-    const stay = next.discovery !== undefined && isDeepStrictEqual(next.discovery, backend.config.discovery)
-    const wanted = stay ? { ...next, targets: backend.config.targets } : next
+    const wanted = isToldLater(next) ? { ...next, targets: backend.config.targets } : next
     if (!isDeepStrictEqual(wanted, backend.config)) reconfigure(backend, wanted, true)
     else tell(backend)
   }
@@ -492,6 +491,11 @@ function applyTarget (target: Target, config: TargetConfig): Target {
 function setTargets (backend: Pick<Backend, 'targets' | 'usable'>, targets: readonly Target[]): void {
   backend.targets = targets
   backend.usable = targets.filter(target => target.state === 'active' && target.weight > 0)
+}
+
+/** Whether nobody has said yet what targets there are. */
+function isToldLater ({ discovery, targets }: BackendConfig): boolean {
+  return discovery !== undefined && targets.length === 0
 }
 
 /** TLS and pool options live in the pools: where they differ, no pool can be kept or shared. */
