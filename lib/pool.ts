@@ -37,7 +37,8 @@ export function createPool (url: string, config: BackendConfig): Dispatcher {
 /** What a pool of `createPool` has and does now. */
 export function numbersOf (dispatcher: Dispatcher): PoolNumbers {
   const { connected, free, pending, queued, running, size } = (dispatcher as Pool | Http2Pool).stats
-  return { connected, free, pending, queued, running, size }
+  // undici's `pending` has those that are queued in it
+  return { connected, free, pending: pending - queued, queued, running, size }
 }
 
 export function sumOf (all: readonly PoolNumbers[]): PoolNumbers {

@@ -72,13 +72,13 @@ export class Http2Pool extends Dispatcher {
   get stats (): PoolNumbers {
     const running = this.#sessions.reduce((sum, { streams }) => sum + streams, 0)
     const queued = this.#waiting.length
-    const own = { connected: this.#sessions.length, free: this.#sessions.filter(({ streams }) => streams === 0).length, pending: 0, queued, running, size: running + queued }
+    const own = { connected: this.#sessions.length, free: this.#sessions.filter(({ streams }) => streams === 0).length, pending: queued, queued, running, size: running + queued }
     const plain = (this.#plain as Pool | undefined)?.stats
     if (plain === undefined) return own
     return {
       connected: own.connected + plain.connected,
       free: own.free + plain.free,
-      pending: plain.pending,
+      pending: own.pending + plain.pending,
       queued: queued + plain.queued,
       running: running + plain.running,
       size: own.size + plain.size
