@@ -24,7 +24,7 @@ export async function printExplanation (given: readonly string[], flags: Flags):
     const headers = headersOf(flags['header'] as readonly string[] | undefined ?? [])
     const like = { method, url, headers: { ...headers, ...tenantHeader(flags['tenant'], config.tenancy?.sources) } }
     const explanation = await app.reverseproxy.explain(like)
-    process.stdout.write(flags['json'] === true ? `${JSON.stringify(explanation, null, 2)}\n` : textOf(explanation, like))
+    process.stdout.write(flags['json'] === true ? `${JSON.stringify(explanation, null, 2)}\n` : textOf(explanation, like, name => (config.backends[name]?.discovery?.source.kind ?? 'static') !== 'static'))
     return explanation.route.kind === 'none' ? 1 : 0
   } finally {
     await app.close()
@@ -96,17 +96,18 @@ function mapValues (record: Record<string, unknown>, change: (value: unknown) =>
 
 // ---- for people
 
-function textOf ({ route, tenant, calls, answered }: Explanation, { method, url }: RequestLike): string {
+/** `isFound`: whether the targets of a backend are discovered. */
+function textOf ({ route, tenant, calls, answered }: Explanation, { method, url }: RequestLike, isFound: (backend: string) => boolean): string {
   const lines = [
     `${method} ${url}`,
     `route   ${route.kind === 'none' ? 'none' : `${route.name ?? ''} (${route.path ?? ''})${route.kind === 'proxy' ? '' : `, ${route.kind}`}`}`
   ]
   if (tenant !== null) lines.push(`tenant  ${tenant.id}${tenant.known ? '' : ' (not known)'}`)
   if (answered !== undefined) lines.push(`answer  ${answerText(answered)}`)
-  return [...lines, ...calls.flatMap(callLines)].map(line => `${line}\n`).join('')
+  return [...lines, ...calls.flatMap(call => callLines(call, isFound))].map(line => `${line}\n`).join('')
 }
 
-function callLines ({ part, needs, backend, method, path, settings, balancer, targets, error }: CallExplanation): string[] {
+function callLines ({ part, needs, backend, method, path, settings, balancer, targets, error }: CallExplanation, isFound: (backend: string) => boolean): string[] {
   const lines = ['', `${part === undefined ? '' : `${part}: `}${method} ${backend ?? 'no backend'} ${path}${needs === undefined ? '' : ` (needs ${needs.join(', ')})`}`]
   if (settings !== undefined) {
     const { timeouts, attempts, circuitBreaker } = settings
@@ -114,7 +115,7 @@ function callLines ({ part, needs, backend, method, path, settings, balancer, ta
     lines.push(`  timeouts ${limits.join(', ')}; ${attempts === 1 ? 'no retries' : `${attempts} attempts`}; circuit breaker ${circuitBreaker ? 'on' : 'off'}; ${balancer ?? ''}`)
   }
   for (const { url, weight, chosen, excluded } of targets) lines.push(`  ${chosen ? '->' : '  '} ${url}${weight === 1 ? '' : `, weight ${weight}`}${excluded === undefined ? '' : `  (${excluded})`}`)
-  if (error !== undefined) lines.push(`  ${answerText(error)}`)
+  if (error !== undefined) lines.push(`  ${answerText(error)}${isFound(backend ?? '') ? ' (targets are discovered, and not known here)' : ''}`)
   return lines
 }
 

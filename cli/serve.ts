@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os'
 import { loadConfigFile, type ConfigFile } from '../lib/config-file.ts'
 import { LOG_LEVELS } from '../lib/options/schema/server.ts'
 import type { ServerConfig } from '../lib/options/server.ts'
-import { drainOnSignal } from './drain.ts'
+import { drainOnSignal, type Served } from './drain.ts'
 import { startGateway, type RunningGateway } from './serving/gateway.ts'
 import { UsageError } from './usage.ts'
 
@@ -28,9 +28,16 @@ export async function serve (file: string, flags: Flags): Promise<undefined> {
     const loaded = await loadConfigFile(file)
     return { ...loaded, server: withFlags(loaded.server, flags) }
   }
-  const gateway = workers === 1 ? await startGateway(load) : await (await import('./workers.ts')).startWorkers(load, workers)
+  const starting: Promise<Served & Pick<RunningGateway, 'reload'>> = workers === 1 ? startGateway(load) : import('./workers.ts').then(({ startWorkers }) => startWorkers(load, workers))
+  // before it serves, too: without a listener the signal would end the process, and first lists of discovery may take long
+  process.on('SIGHUP', () => {
+    starting.then(async (gateway) => {
+      const { outcome } = await gateway.reload()
+      if (outcome === 'unchanged') gateway.log.info('SIGHUP: nothing to change')
+    }).catch(() => {})
+  })
+  const gateway = await starting
   drainOnSignal(gateway)
-  process.on('SIGHUP', () => { gateway.reload() })
   if (flags['watch'] === true) reloadOnChange(file, gateway)
 }
 

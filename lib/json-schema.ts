@@ -70,8 +70,8 @@ function convertUnion (schema: Rules, branches: readonly Rules[]): Json {
 }
 
 function convertObject (schema: Rules): Json {
-  const { properties, patternProperties, required, additionalProperties, exactlyOne, together, keys } = schema
-  const pattern = keys === undefined ? undefined : PATTERNS[keys]
+  const { properties, patternProperties, required, additionalProperties, exactlyOne, together, names } = schema
+  const pattern = names === undefined ? undefined : PATTERNS[names]
   return {
     ...plain(schema),
     type: 'object',
@@ -101,7 +101,7 @@ function isNarrow (leaf: Json): boolean {
   return leaf['type'] !== 'string' || 'pattern' in leaf || 'enum' in leaf
 }
 
-const OURS = new Set(['check', 'keys', 'rule', 'code', 'exactlyOne', 'together', 'hints', 'secret', 'json'])
+const OURS = new Set(['check', 'names', 'rule', 'code', 'exactlyOne', 'together', 'hints', 'secret', 'json'])
 const CONVERTED = new Set(['anyOf', 'items', 'properties', 'patternProperties', 'required', 'additionalProperties'])
 
 /** The keywords that stay as they are. TypeBox's own are symbols, which `Object.entries` does not see. */

@@ -263,6 +263,7 @@ export function createRegistry (options: RegistryOptions) {
 
   /** Lets what runs finish for a while, then closes every connection; of those that another gateway uses too, only what is this one's alone. */
   async function close (): Promise<void> {
+    forsake()
     for (const watcher of mine) lingering.delete(watcher)
     if (stage === 'current') await pools.close(config.shutdown.timeout)
     else await Promise.all(all().flatMap(({ targets }) => targets.map(letGo)))
@@ -280,6 +281,8 @@ export function createRegistry (options: RegistryOptions) {
     previous = undefined
     stage = 'current'
     inherited = before.tenants
+    // nobody will ask for them
+    if (config.tenancy === undefined) forsake()
     for (const [name, fresh] of shared) {
       const backend = before.backends.get(name)
       if (backend === undefined) continue
@@ -304,7 +307,10 @@ export function createRegistry (options: RegistryOptions) {
     left = [...shared.values()].filter(({ name }) => !wanted.has(name))
     for (const backend of left) {
       // its last calls still find them; what would never end by itself is told to
-      for (const target of backend.targets) target.state = 'draining'
+      for (const target of backend.targets) {
+        target.state = 'draining'
+        drained(target, backend, pools)
+      }
       for (const watcher of lingering) watcher(backend, [])
     }
     return { backends: new Map(shared), tenants }
@@ -373,7 +379,7 @@ export function createRegistry (options: RegistryOptions) {
    * tenants make by themselves; the rest of it a tenant's backend learns with the next request.
    */
   function passOn (base: Backend): void {
-    for (const backends of scopes.values()) {
+    for (const backends of [...scopes.values(), ...inherited.values()]) {
       const backend = backends.get(base.name)
       if (backend?.shares !== base) continue
       setTargets(backend, backend.targets)

@@ -6,10 +6,11 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import fp from 'fastify-plugin'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyBaseLogger, FastifyPluginAsync } from 'fastify'
 import { createBreaker } from '../lib/circuit-breaker/index.ts'
 import { createInstead } from '../lib/circuit-breaker/instead.ts'
 import { circuitOpen } from '../lib/errors.ts'
+import type { Clock } from '../lib/deadlines.ts'
 import type { Breaker, BreakerState, BreakerStats, Ticket } from '../lib/circuit-breaker/index.ts'
 import type { FullBackendOption } from '../lib/options/index.ts'
 import type { BreakerConfig, BreakerName } from '../lib/resilience/types.ts'
@@ -22,7 +23,9 @@ declare module './core.ts' {
     /** The circuit breakers of all targets. Owner: plugins/circuit-breaker.ts */
     breakers: BreakersApi
     /** Told of every change of a breaker's state; rooms push theirs at boot. Owner: plugins/circuit-breaker.ts */
-    breakerChanges: Array<(breaker: BreakerName, state: BreakerState) => void>
+    breakerChanges: BreakerChange[]
+    /** Whom the breakers tell. Owner: plugins/circuit-breaker.ts */
+    breakersTell: Told
   }
 }
 
@@ -57,15 +60,21 @@ export interface BreakersApi {
   configure (backend: string, circuitBreaker: BreakerOption): void
 }
 
+type BreakerChange = (breaker: BreakerName, state: BreakerState) => void
+
+interface Told {
+  changes: readonly BreakerChange[]
+  log: FastifyBaseLogger
+}
+
 const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastify) {
   const { reverseproxy } = fastify
   const { clock, deadlines, findSettings, registry } = reverseproxy
-  const changes: Array<(name: BreakerName, state: BreakerState) => void> = reverseproxy.breakerChanges = []
-  const tools = {
-    clock,
-    onChange: ({ name }: Breaker, state: BreakerState) => { for (const change of changes) change(name, state) },
-    onHookError: (error: unknown) => { fastify.log.error({ err: error }, 'a hook of a circuit breaker failed') }
-  }
+  const changes: BreakerChange[] = reverseproxy.breakerChanges = []
+  // breakers live on where a gateway takes the place of this one, and tell it from then on
+  const told: Told = reverseproxy.breakersTell = reverseproxy.previous?.breakersTell ?? { changes, log: fastify.log }
+  reverseproxy.successions.push(() => { Object.assign(told, { changes, log: fastify.log }) })
+  const tools = toolsOf(clock, told)
 
   function breakerOf (target: Target, backend: Backend): Breaker | undefined {
     const config = backend.config.resilience.circuitBreaker
@@ -170,6 +179,15 @@ function isSame (one: BreakerConfig, other: BreakerConfig | undefined): boolean 
 
 function viewOf (breaker: Breaker): BreakerView {
   return { ...breaker.name, state: breaker.state, retryAfter: Math.round(breaker.retryAfter), stats: breaker.stats }
+}
+
+/** Made outside of the room: what breakers keep must not hold a gateway that is over. */
+function toolsOf (clock: Clock, told: Told) {
+  return {
+    clock,
+    onChange: ({ name }: Breaker, state: BreakerState) => { for (const change of told.changes) change(name, state) },
+    onHookError: (error: unknown) => { told.log.error({ err: error }, 'a hook of a circuit breaker failed') }
+  }
 }
 
 export default fp(circuitBreaker, { name: 'reverseproxy-circuit-breaker', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends', 'reverseproxy-forward'] })

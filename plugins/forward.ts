@@ -35,7 +35,7 @@ declare module './core.ts' {
 export interface EventStreams {
   /** Open now. */
   readonly size: number
-  /** From now on each ends with the event that is under way; or only those of such routes that are open now. */
+  /** From now on each ends with the event that is under way; or only those of such routes, until it is called again. */
   end (isMeant?: (route: string) => boolean): void
 }
 
@@ -67,16 +67,18 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
 
   const streams = new Set<Exchange>()
   let ending = false
+  let isOver: (route: string) => boolean = () => false
 
   function follow (exchange: Exchange): void {
     streams.add(exchange)
-    if (ending || exchange.target.state === 'draining') exchange.endEvents()
+    if (ending || exchange.target.state === 'draining' || isOver(exchange.call.record.route)) exchange.endEvents()
   }
 
   reverseproxy.eventStreams = {
     get size () { return streams.size },
     end (isMeant) {
       ending ||= isMeant === undefined
+      isOver = isMeant ?? isOver
       for (const exchange of [...streams]) if (isMeant?.(exchange.call.record.route) !== false) exchange.endEvents()
     }
   }

@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import fp from 'fastify-plugin'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { admits, createActiveCheck, createOutlierGroup, shareOf } from '../lib/health/index.ts'
 import { createProbe } from '../lib/health/probe.ts'
 import type { ActiveCheck, CheckStatus, OutlierGroup, TargetHealth } from '../lib/health/index.ts'
@@ -17,7 +17,14 @@ declare module './core.ts' {
   interface ReverseProxy {
     /** How the targets are. Owner: plugins/health.ts */
     health: HealthApi
+    /** Whom checks tell, for the gateway that takes this one's place. Owner: plugins/health.ts */
+    checksTell: Told
   }
+}
+
+/** The gateway whose log, hooks and spans checks use: they outlive the one that has begun them. */
+interface Told {
+  by: Pick<FastifyInstance, 'log' | 'reverseproxy'>
 }
 
 /** How a target is now: a snapshot. */
@@ -49,6 +56,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
   const { clock, config: { random }, registry } = reverseproxy
   /** Tenants' backends that have been here before. */
   const seen = new WeakSet<Backend>()
+  const told: Told = reverseproxy.checksTell = reverseproxy.previous?.checksTell ?? { by: fastify }
   let running = false
 
   // ---- what the rooms ask and tell
@@ -129,7 +137,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
     if (before !== undefined && !keepsCheck) before.close()
     target.health = undefined
     if (config.health === undefined && config.outlier === undefined && config.slowStart === undefined && (target.of === undefined || !ownChecks)) return
-    const { check, close } = keepsCheck ? before : config.health === undefined ? NO_CHECK : createCheck(target, backend, config.health, before?.check?.healthy)
+    const { check, close } = keepsCheck ? before : config.health === undefined ? NO_CHECK : createCheck(told, target, backend, config.health, before?.check?.healthy)
     target.health = {
       config,
       ownChecks,
@@ -146,33 +154,6 @@ const health: FastifyPluginAsync = async function health (fastify) {
   function checkOf (target: Target, backend: Backend): HealthConfig | undefined {
     const own = backend.config.targets.find(({ url }) => url === target.id)?.health
     return own === null ? undefined : own ?? backend.config.resilience.health
-  }
-
-  /** `healthy`: what another check of the target came to; other questions do not make it well. */
-  function createCheck (target: Target, backend: Backend, config: HealthConfig, healthy = config.initial === 'healthy'): Pick<TargetHealth, 'check' | 'close'> {
-    const probe = createProbe(config, target, backend, () => clock.now())
-    const check = createActiveCheck({ ...config, initial: healthy ? 'healthy' : 'unhealthy' }, {
-      clock,
-      random,
-      probe: done => reverseproxy.traceProbe === undefined ? probe.ask(done) : reverseproxy.traceProbe(probe.ask, done, { config, target, backend }),
-      lastSuccess: () => target.health?.lastSuccess ?? -Infinity,
-      onChange (healthy) {
-        if (healthy && target.health !== undefined) target.health.since = clock.now()
-        fastify.log.warn({ backend: backend.name, target: target.id, healthy, check: target.health?.check?.status.last }, healthy ? 'a target is healthy again' : 'a target is unhealthy')
-        try {
-          const told: unknown = config.onChange?.({ backend: backend.name, target: target.id }, healthy)
-          // an async one that rejects would end the process
-          if (told instanceof Promise) told.catch(complain)
-        } catch (err) {
-          complain(err)
-        }
-      }
-    })
-    return { check, close () { check.stop(); probe.close() } }
-  }
-
-  function complain (err: unknown): void {
-    fastify.log.error({ err }, 'onChange of a health check failed')
   }
 
   function forget (target: Target, backend: Backend): void {
@@ -205,7 +186,12 @@ const health: FastifyPluginAsync = async function health (fastify) {
     if (reverseproxy.previous === undefined) startChecks()
     ready()
   })
-  reverseproxy.successions.push(startChecks)
+  reverseproxy.successions.push(before => {
+    told.by = fastify
+    startChecks()
+    // what has gone is asked no more; what runs there knows it as it was
+    for (const { targets } of before.registry.all()) for (const { health } of targets) health?.close()
+  })
   // not earlier: while the gateway drains, targets come and go as before
   fastify.addHook('onClose', function stopChecks (_fastify, stopped) {
     running = false
@@ -243,6 +229,35 @@ const health: FastifyPluginAsync = async function health (fastify) {
     reason: fitnessOf,
     status: (name, tenant) => (name === undefined ? registry.all() : [registry.existing(name, tenant)]).flatMap(backend => backend.targets.map(target => viewOf(target, backend)))
   }
+}
+
+/** `healthy`: what another check of the target came to; other questions do not make it well. */
+function createCheck (told: Told, target: Target, backend: Backend, config: HealthConfig, healthy = config.initial === 'healthy'): Pick<TargetHealth, 'check' | 'close'> {
+  const { clock, config: { random } } = told.by.reverseproxy
+  const probe = createProbe(config, target, backend, () => clock.now())
+  const check = createActiveCheck({ ...config, initial: healthy ? 'healthy' : 'unhealthy' }, {
+    clock,
+    random,
+    probe: done => told.by.reverseproxy.traceProbe?.(probe.ask, done, { config, target, backend }) ?? probe.ask(done),
+    lastSuccess: () => target.health?.lastSuccess ?? -Infinity,
+    onChange (healthy) {
+      if (healthy && target.health !== undefined) target.health.since = clock.now()
+      told.by.log.warn({ backend: backend.name, target: target.id, healthy, check: target.health?.check?.status.last }, healthy ? 'a target is healthy again' : 'a target is unhealthy')
+      try {
+        const answer: unknown = config.onChange?.({ backend: backend.name, target: target.id }, healthy)
+        // an async one that rejects would end the process
+        if (answer instanceof Promise) answer.catch(complain)
+      } catch (err) {
+        complain(err)
+      }
+    }
+  })
+
+  function complain (err: unknown): void {
+    told.by.log.error({ err }, 'onChange of a health check failed')
+  }
+
+  return { check, close () { check.stop(); probe.close() } }
 }
 
 const NO_CHECK: Pick<TargetHealth, 'check' | 'close'> = Object.freeze({ check: undefined, close () {} })

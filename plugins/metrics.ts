@@ -51,6 +51,7 @@ const metrics: FastifyPluginAsync = async function metrics (fastify) {
   if (config === undefined) {
     reverseproxy.metering = undefined
     reverseproxy.metrics = { registry: undefined, port: undefined, snapshot: off, reset: off, reloadFailed () {} }
+    reverseproxy.successions.push(closeTheirs)
     return
   }
   const before = previous?.metering
@@ -87,9 +88,11 @@ const metrics: FastifyPluginAsync = async function metrics (fastify) {
     reloadFailed () { metering.events.loadFailed() }
   }
   count(fastify, config, metering)
-  if (config.path === undefined) return
-  if (config.port === undefined) showAsRoute(fastify, config.path, metering.registry)
-  else showOnServer(fastify, config, own)
+  if (config.path !== undefined) {
+    if (config.port === undefined) showAsRoute(fastify, config.path, metering.registry)
+    else showOnServer(fastify, config, own)
+  }
+  reverseproxy.successions.push(closeTheirs)
 }
 
 // ---- counting
@@ -153,9 +156,10 @@ function showOnServer (fastify: FastifyInstance, config: MetricsConfig, own: Han
   const { reverseproxy } = fastify
   const { path, port, host } = config as MetricsConfig & { path: string, port: number }
   const { server: theirs } = reverseproxy.previous?.metering ?? {}
-  if (theirs !== undefined && theirs.host === host && theirs.port === port && theirs.path === path) {
+  if (theirs !== undefined && theirs.host === host && theirs.port === port) {
     reverseproxy.successions.push(({ metering: handed }) => {
       own.server = theirs
+      theirs.path = path
       theirs.registry = own.metering.registry
       handed!.server = undefined
     })
@@ -170,6 +174,13 @@ function showOnServer (fastify: FastifyInstance, config: MetricsConfig, own: Han
   fastify.addHook('onClose', async function closeServer () {
     await own.server?.close()
   })
+}
+
+/** A server that is not gone on with: its port may be wanted again before the last request of its gateway has ended. */
+function closeTheirs ({ metering: handed }: ReverseProxy): void {
+  if (handed?.server === undefined) return
+  handed.server.close()
+  handed.server = undefined
 }
 
 function sourceOf (reverseproxy: ReverseProxy): Source {

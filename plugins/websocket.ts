@@ -33,7 +33,7 @@ export interface WebSockets {
   hook (): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void
   /** The end of a call whose answer has a connection; `fail` is for what goes wrong before the client has its answer. */
   open (call: Call, answer: Answer, fail: (error: Error) => void): void
-  /** Says goodbye (1001) to those of such routes that are open now. */
+  /** Says goodbye (1001) to those of such routes that are open now, or that open later by a handshake under way. */
   end (isMeant: (route: string) => boolean): void
 }
 
@@ -47,6 +47,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
   const pairs = new Map<Pair, { readonly target: Target, readonly route: string }>()
   let used = false
   let ending = false
+  let isOver: (route: string) => boolean = () => false
 
   function prepare (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
     const client = clientSocketOf(request.raw)
@@ -126,7 +127,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
     pairs.set(pair, { target, route: call.record.route })
     if (onOpen !== undefined) settle(() => onOpen({ target: target.id, protocol: protocolOf(answer), close: closer(pair) }, request), failed)
     pair.start()
-    if (ending || target.state === 'draining') pair.close(GOING_AWAY, '')
+    if (ending || target.state === 'draining' || isOver(call.record.route)) pair.close(GOING_AWAY, '')
 
     function logged (error: unknown): void {
       request.log.error({ err: error }, 'a hook of a WebSocket failed')
@@ -150,6 +151,7 @@ const websocket: FastifyPluginAsync = async function websocket (fastify) {
     },
     open,
     end (isMeant) {
+      isOver = isMeant
       for (const [pair, { route }] of pairs) if (isMeant(route)) pair.close(GOING_AWAY, '')
     }
   }

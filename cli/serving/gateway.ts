@@ -48,6 +48,8 @@ export async function startGateway (load: () => Promise<ConfigFile>, { quiet = f
   const earlier = new Set<Generation>()
   let running: Promise<Reload> | undefined
   let waiting: Promise<Reload> | undefined
+  /** The one that is on is told that it listens. */
+  let placing: Promise<unknown> | undefined
   let closed: Promise<void> | undefined
   let addresses: readonly string[]
 
@@ -94,7 +96,8 @@ export async function startGateway (load: () => Promise<ConfigFile>, { quiet = f
     if (certificate !== undefined) listener.renew(certificate)
     for (const generation of earlier) partWith(generation, next)
     before.stage.onIdle(() => { end(before) })
-    await listen(next, quiet)
+    placing = listen(next, true)
+    await placing
     next.app.log.info('reload: the new configuration is in place')
     if (waiting.length > 0) next.app.log.warn(`reload: ${waiting.join(', ')} changed, which holds only after a restart`)
     return { outcome: 'applied', waiting }
@@ -128,9 +131,11 @@ export async function startGateway (load: () => Promise<ConfigFile>, { quiet = f
     reload,
     close () {
       closed ??= (async () => {
-        await running
+        await placing?.catch(() => {})
         for (const { stage } of earlier) stage.end()
         await Promise.all([current, ...earlier].map(({ app }) => app.close()))
+        // one that is being built comes to nothing, but may take its time
+        await running
       })()
       return closed
     }

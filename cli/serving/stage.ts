@@ -3,7 +3,7 @@
  * of that still runs when it no longer is.
  */
 import { EventEmitter } from 'node:events'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { shareConnections } from '../../lib/connections.ts'
 import type { Listener } from './listener.ts'
@@ -18,6 +18,9 @@ export class Stage extends EventEmitter {
   #idle: (() => void) | undefined = undefined
   #ending = false
   readonly #held = new WeakSet<Socket>()
+  /** Answers to pipelined requests, by their connection: one whose turn never comes does not close. */
+  readonly #queued = new WeakMap<Socket, Set<ServerResponse>>()
+  readonly #cut: (this: Socket) => void
   readonly #leave = (): void => {
     this.#running--
     this.#rest()
@@ -27,6 +30,8 @@ export class Stage extends EventEmitter {
     super()
     this.#listener = listener
     const { servers } = listener
+    const stage = this
+    this.#cut = function () { for (const response of stage.#queued.get(this) ?? []) stage.#part(response, this) }
     for (const name of SETTINGS) {
       Object.defineProperty(this, name, {
         get: () => Reflect.get(servers[0]!, name) as unknown,
@@ -86,12 +91,16 @@ export class Stage extends EventEmitter {
 
   /** What plugins emit on their server happens on the real one. */
   override emit (event: string | symbol, ...args: unknown[]): boolean {
-    return event === 'newListener' || event === 'removeListener' ? super.emit(event, ...args) : this.#listener.servers[0]!.emit(event as string, ...args)
+    if (event === 'newListener' || event === 'removeListener') return super.emit(event, ...args)
+    const heard = this.#listener.servers[0]!.emit(event as string, ...args)
+    // a wish for another protocol that is ignored: the connection has been given back, for requests of whoever is on
+    if (event === 'connection' || event === 'secureConnection') this.#release(args[0] as Socket)
+    return heard
   }
 
   /** Something has happened on a real server. */
   play (event: string | symbol, ...args: unknown[]): void {
-    if (event === 'request') this.#follow(args[1] as ServerResponse)
+    if (event === 'request') this.#take(args[0] as IncomingMessage, args[1] as ServerResponse)
     else if (event === 'upgrade') this.#hold(args[1] as Socket)
     super.emit(event, ...args)
   }
@@ -101,6 +110,31 @@ export class Stage extends EventEmitter {
     if (this.#held.has(socket)) return
     this.#held.add(socket)
     this.#follow(socket)
+  }
+
+  #release (socket: Socket): void {
+    if (!this.#held.delete(socket)) return
+    socket.off('close', this.#leave)
+    this.#leave()
+  }
+
+  #take ({ httpVersionMajor, socket }: IncomingMessage, response: ServerResponse): void {
+    if (httpVersionMajor > 1 || response.socket !== null) {
+      this.#follow(response)
+      return
+    }
+    const queued = this.#queued.get(socket) ?? new Set()
+    if (queued.size === 0) socket.on('close', this.#cut)
+    this.#queued.set(socket, queued.add(response))
+    this.#running++
+    response.once('close', () => { this.#part(response, socket) })
+  }
+
+  #part (response: ServerResponse, socket: Socket): void {
+    const queued = this.#queued.get(socket)!
+    if (!queued.delete(response)) return
+    if (queued.size === 0) socket.off('close', this.#cut)
+    this.#leave()
   }
 
   #follow (running: ServerResponse | Socket): void {

@@ -108,14 +108,16 @@ export function createFollower (options: FollowerOptions): Follower {
     tell(() => { sink.onRecovered() })
   }
 
-  function take (list: readonly DiscoveredTarget[]): void {
+  /** Whether the list is what there is now. */
+  function take (list: readonly DiscoveredTarget[]): boolean {
     if (list.length === 0 && onEmpty === 'keep') {
       complain(new Error('the list is empty'), 'empty')
-      return
+      return false
     }
     sink.onList(list)
     lists++
     lastSuccess = options.date()
+    return true
   }
 
   // ---- a watch: only the newest list of a turn of the event loop is told
@@ -182,8 +184,7 @@ export function createFollower (options: FollowerOptions): Follower {
     try {
       const asked = provider ??= await hold(session, options.open, patience)
       const list = copied(await hold(session, () => asked.resolve(signal), patience))
-      take(list)
-      answer(session, true)
+      answer(session, take(list))
       recover('resolve', ...(list.length > 0 || onEmpty === 'clear' ? ['empty' as const] : []))
       if (asked.watch === undefined) {
         failures = 0

@@ -6,8 +6,8 @@ import type { Registry } from 'prom-client'
 export interface MetricsServer {
   readonly host: string
   readonly port: number
-  readonly path: string
-  /** What it shows; another gateway may take its place. */
+  /** Where it shows it, and what: another gateway may take its place. */
+  path: string
   registry: Registry
   /** Where it listens; undefined: it does not. */
   readonly address: AddressInfo | undefined
@@ -19,7 +19,7 @@ export interface MetricsServer {
 export function createMetricsServer ({ host, port, path }: Pick<MetricsServer, 'host' | 'port' | 'path'>, registry: Registry): MetricsServer {
   const server = createServer((request, response) => {
     request.resume()
-    if (request.url?.split('?')[0] !== path) {
+    if (request.url?.split('?')[0] !== metrics.path) {
       response.writeHead(404).end()
       return
     }

@@ -20,7 +20,7 @@ export interface Rules {
   readonly minimum?: number | undefined
   readonly maximum?: number | undefined
   readonly check?: CheckName | undefined
-  readonly keys?: CheckName | undefined
+  readonly names?: CheckName | undefined
   readonly rule?: string | undefined
   readonly code?: 'function' | 'regexp' | 'bytes' | 'other' | 'provider' | undefined
   readonly exactlyOne?: readonly string[] | undefined

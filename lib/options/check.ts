@@ -102,7 +102,7 @@ function checkObject (schema: Rules, value: Record<string, unknown>, path: strin
     else check(property, item, at(path, key), walk)
   }
   if (Object.keys(value).length < (schema.minProperties ?? 0)) walk.problems.push({ path, rule: 'must not be empty', value })
-  if (schema.keys !== undefined) checkKeys(schema.keys, value, path, walk)
+  if (schema.names !== undefined) checkKeys(schema.names, value, path, walk)
   for (const key of schema.required ?? []) {
     if (!Object.hasOwn(value, key)) walk.problems.push({ path: at(path, key), rule: 'is required' })
   }

@@ -49,6 +49,19 @@ t.test('SIGHUP reads the file again; a wrong one is refused, said, and survived'
   t.match(stdout, /g\.yaml:1:\d+ +backends\.up: must be/, 'place, option and rule')
 })
 
+t.test('SIGHUP before it listens does not end it, and one without a change is said', async t => {
+  const folder = t.testdir({})
+  await writeFile(join(folder, 'g.yaml'), `backends: { up: { discovery: { file: ${join(folder, 'targets.yaml')}, bootTimeout: 1m } } }\n`)
+  const running = serve(t, join(folder, 'g.yaml'))
+  await running.until(/discovery failed/)
+  running.process.kill('SIGHUP')
+  await writeFile(join(folder, 'targets.yaml'), '[http://127.0.0.1:1]')
+  await running.until(LISTENS)
+  await running.until(/nothing to change/)
+  running.process.kill('SIGTERM')
+  t.equal((await running.finished).code, 0)
+})
+
 t.test('--watch follows the file: written, replaced, gone and back, and behind a link whose folder is exchanged', async t => {
   const up = await httpUpstream(t, (request, response) => { response.end(`saw ${request.url}`) })
   const folder = t.testdir({})

@@ -53,7 +53,7 @@ const querySchema = Type.Union([
 const partHeadersSchema = object({
   set: Type.Optional(Type.Record(Type.String(), Type.Union([text('headerValue'), fn<PartFunction<string | undefined>>()], {
     rule: 'must be a text (numbers need quotes), or in code a function of the parts and the request'
-  }), { keys: 'editableHeader', description: 'Names with the value they get, in which a whole :name and {…} stand for values. In code also a function; undefined from it leaves the header out.' })),
+  }), { names: 'editableHeader', description: 'Names with the value they get, in which a whole :name and {…} stand for values. In code also a function; undefined from it leaves the header out.' })),
   remove: Type.Optional(Type.Array(text('editableHeader'), { description: 'Names of the client\'s headers that do not go to this part.' }))
 }, {
   hints: {
@@ -138,7 +138,7 @@ export const partSchema = object({
   target: Type.Optional(text('fieldPath', { description: 'Takes this inner value in place of the body: data.items' })),
   pick: fields('Keeps these properties only: id, address.city'),
   omit: fields('Leaves these properties out.'),
-  rename: Type.Optional(Type.Record(Type.String(), text('fieldPath'), { keys: 'fieldPath', description: 'Properties with the name they go on under.' })),
+  rename: Type.Optional(Type.Record(Type.String(), text('fieldPath'), { names: 'fieldPath', description: 'Properties with the name they go on under.' })),
   group: Type.Optional(text('fieldName', { description: 'Puts the body under this key.' })),
   maxBytes: Type.Optional(size({ minimum: 1, description: 'Largest body of this part. Default: maxPartBytes.' }))
 }, {
@@ -172,7 +172,7 @@ const compositeHeadersSchema = object({
 
 export const compositeSchema = object({
   backends: Type.Optional(Type.Array(text('backendName'), { minItems: 1, description: 'Short form: one part for each of these backends, named like it; each gets the incoming method, path, query and body.' })),
-  parts: Type.Optional(Type.Record(Type.String(), partSchema, { keys: 'partName', minProperties: 1, description: 'Full form: the parts by name.' })),
+  parts: Type.Optional(Type.Record(Type.String(), partSchema, { names: 'partName', minProperties: 1, description: 'Full form: the parts by name.' })),
   strategy: Type.Optional(Type.Unsafe<typeof BUILT_IN_STRATEGIES[number] | (string & {})>(text('filled', {
     examples: [...BUILT_IN_STRATEGIES],
     description: 'How the parts become one answer: merge (the properties of all), object (one property a part), append (one list), select (the first that succeeds), sequential (one after the other, the last one\'s), or one of your own (strategies). Default: merge in the short form, object with parts.'

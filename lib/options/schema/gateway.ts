@@ -18,7 +18,7 @@ import { duration, fn, object, text } from './values.ts'
 
 /** What a file may say, too. */
 export const declarativeProperties = {
-  backends: Type.Optional(Type.Record(Type.String(), backendSchema, { keys: 'backendName', description: 'The backends by name.' })),
+  backends: Type.Optional(Type.Record(Type.String(), backendSchema, { names: 'backendName', description: 'The backends by name.' })),
   defaultBackend: Type.Optional(text('backendName', { description: 'Backend of routes that name none, and of every request that no route takes. Default: none; such requests are answered 404.' })),
   headers: Type.Optional(globalHeadersSchema),
   ...sharedBackendProperties,
@@ -54,8 +54,8 @@ export const misplaced = {
 
 export const gatewaySchema = object({
   ...declarativeProperties,
-  balancers: Type.Optional(Type.Record(Type.String(), fn<BalancerFactory>(), { keys: 'backendName', description: 'Code only: balancers of your own by name.' })),
-  strategies: Type.Optional(Type.Record(Type.String(), fn<Combine>(), { keys: 'backendName', description: 'Code only: strategies of your own for composite routes, by name.' })),
+  balancers: Type.Optional(Type.Record(Type.String(), fn<BalancerFactory>(), { names: 'backendName', description: 'Code only: balancers of your own by name.' })),
+  strategies: Type.Optional(Type.Record(Type.String(), fn<Combine>(), { names: 'backendName', description: 'Code only: strategies of your own for composite routes, by name.' })),
   random: Type.Optional(fn<() => number>({ description: 'Code only, for tests: numbers in [0, 1) in place of Math.random.' }))
 }, { title: 'Options of fastify-reverseproxy', hints: misplaced })
 export type GatewayOptions = Static<typeof gatewaySchema>

@@ -11,7 +11,7 @@ const value = Type.Union([
   fn<Exclude<HeaderValue, string>>()
 ], { rule: 'must be a text (numbers need quotes), or in code a function of the request' })
 
-const values = (description: string) => Type.Optional(Type.Record(Type.String(), value, { keys: 'editableHeader', description }))
+const values = (description: string) => Type.Optional(Type.Record(Type.String(), value, { names: 'editableHeader', description }))
 
 const valueOrList = Type.Union([...value.anyOf, Type.Array(value, { minItems: 1 })], {
   rule: 'must be a text (numbers need quotes), in code also a function of the request, or a list of those'
@@ -20,9 +20,9 @@ const valueOrList = Type.Union([...value.anyOf, Type.Array(value, { minItems: 1 
 /** Edits of headers in one direction. Applied in this order: remove, rename, set, append. */
 const edits = {
   set: values('Header names with the value they get, whatever was there. In code a function of the request may stand for the value; undefined from it leaves the header out.'),
-  append: Type.Optional(Type.Record(Type.String(), valueOrList, { keys: 'editableHeader', description: 'Header names with a value that is added beside what is there, as a field line of its own; a list adds several.' })),
+  append: Type.Optional(Type.Record(Type.String(), valueOrList, { names: 'editableHeader', description: 'Header names with a value that is added beside what is there, as a field line of its own; a list adds several.' })),
   remove: Type.Optional(Type.Array(text('editableHeader'), { description: 'Names of headers that do not cross.' })),
-  rename: Type.Optional(Type.Record(Type.String(), text('editableHeader'), { keys: 'editableHeader', description: 'Names of headers with the name they go on under.' }))
+  rename: Type.Optional(Type.Record(Type.String(), text('editableHeader'), { names: 'editableHeader', description: 'Names of headers with the name they go on under.' }))
 }
 
 export const requestHeadersSchema = object({

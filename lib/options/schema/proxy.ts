@@ -111,7 +111,7 @@ export const routeSchema = object({
     rule: 'must be a host name, "*.example.com", "/expression/", { regex }, or a list of those',
     description: 'Hosts the route is for, the port left aside: a name, *.example.com (any depth below), an expression, or a list. Default: every host.'
   })),
-  headers: Type.Optional(Type.Record(Type.String(), matcherSchema, { keys: 'headerName', description: 'Conditions on request headers; all must hold. A text must be equal.' })),
+  headers: Type.Optional(Type.Record(Type.String(), matcherSchema, { names: 'headerName', description: 'Conditions on request headers; all must hold. A text must be equal.' })),
   query: Type.Optional(Type.Record(Type.String(), matcherSchema, { description: 'Conditions on query parameters; all must hold. A text must be equal.' })),
   proxy: Type.Optional(proxySchema),
   composite: Type.Optional(compositeSchema),

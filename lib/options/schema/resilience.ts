@@ -26,7 +26,7 @@ const orOff = (type: 'integer' | 'number', initial: number | undefined, descript
 
 // ---- circuit breaker
 
-const fallbackHeaders = Type.Record(Type.String(), text('headerValue'), { keys: 'editableHeader', description: 'Headers of the answer.' })
+const fallbackHeaders = Type.Record(Type.String(), text('headerValue'), { names: 'editableHeader', description: 'Headers of the answer.' })
 
 const fallbackAnswerSchema = object({
   statusCode: Type.Optional(Type.Integer({ minimum: 200, maximum: 599, default: breaker.fallback.statusCode, description: 'Status of the answer.' })),
@@ -155,7 +155,7 @@ const statusRule = 'must be a status between 100 and 599, a range such as "200-2
 export const fullHealthSchema = object({
   path: Type.Optional(text('healthPath', { description: 'Path that is asked, below the path of the target\'s URL. It may have a query.' })),
   method: Type.Optional(text('method', { default: health.method, description: 'Method.' })),
-  headers: Type.Optional(Type.Record(Type.String(), text('headerValue'), { keys: 'editableHeader', description: 'Headers of the check. A level adds to those of the level above.' })),
+  headers: Type.Optional(Type.Record(Type.String(), text('headerValue'), { names: 'editableHeader', description: 'Headers of the check. A level adds to those of the level above.' })),
   interval: time(health.interval, 'Between two checks of a target.'),
   unhealthyInterval: Type.Optional(duration({ minimum: 1, description: 'The same while it is unhealthy. Default: interval.' })),
   jitter: share(health.jitter, 'Share of the interval that is left to chance.'),

@@ -60,14 +60,14 @@ const routeOverrideSchema = object({
   composite: Type.Optional(object({
     ...compositeProperties,
     parts: Type.Optional(Type.Record(Type.String(), Type.Union([partSchema, off], { rule: 'must be an object, or false' }), {
-      keys: 'partName',
+      names: 'partName',
       description: 'Parts by name, each over the route\'s part, key by key; false takes one away.'
     }))
   }, { description: 'Over the route\'s composite, key by key.' }))
 }, { hints: { path: 'a tenant cannot move a route', methods: 'a tenant cannot change the methods of a route', backend: 'the backend is named in proxy' } })
 
 export const tenantSchema = object({
-  backends: Type.Optional(Type.Record(Type.String(), tenantBackendSchema, { keys: 'backendName', description: 'Backends by name, over those that everybody has. Names that nobody else has are allowed.' })),
+  backends: Type.Optional(Type.Record(Type.String(), tenantBackendSchema, { names: 'backendName', description: 'Backends by name, over those that everybody has. Names that nobody else has are allowed.' })),
   defaultBackend: Type.Optional(text('backendName', { description: 'Backend of routes that name none. Default: the gateway\'s.' })),
   routes: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Boolean(), routeOverrideSchema], { rule: 'must be true, false, or { enabled, proxy, composite }' }), {
     description: 'Routes by name: true and false switch one on and off for this tenant; an object changes it.'

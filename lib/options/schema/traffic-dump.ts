@@ -19,7 +19,7 @@ const redactSchema = object({
 export const trafficDumpSchema = object({
   directory: text('filled', { description: 'Folder of the files; it is made when it is not there. In a file a relative one starts from the folder of the file.' }),
   sampleRate: Type.Optional(rate({ default: initial.sampleRate, description: 'Share of the requests that are written down: 1 all, 0 none.' })),
-  routes: Type.Optional(Type.Record(Type.String(), rate(), { keys: 'filled', description: 'The same for single routes, by name; those with 0 are never written down.' })),
+  routes: Type.Optional(Type.Record(Type.String(), rate(), { names: 'filled', description: 'The same for single routes, by name; those with 0 are never written down.' })),
   errorSampleRate: Type.Optional(rate({ default: initial.errorSampleRate, description: 'Share of those that are not sampled and end in a status of 500 or more, or break off.' })),
   maxBodySize: Type.Optional(size({ default: initial.maxBodySize, description: 'Most that is kept of each body; 0 leaves bodies out.' })),
   maxFileSize: Type.Optional(size({ minimum: 1, default: initial.maxFileSize, description: 'After so much another file begins.' })),

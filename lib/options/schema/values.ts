@@ -4,7 +4,7 @@
  * | keyword | meaning |
  * |---|---|
  * | `check` | name of a rule in `../rules.ts` for a text |
- * | `keys` | the same, for the property names of a record |
+ * | `names` | the same, for the property names of a record |
  * | `rule` | the sentence reported instead of one derived from the schema |
  * | `code` | a value only code can have (a function, a RegExp, bytes, another instance of a class, a provider of discovery); left out of the JSON Schema |
  * | `exactlyOne` | names of properties of which one must be there |
@@ -19,7 +19,7 @@ import type { CheckName } from '../rules.ts'
 declare module '@sinclair/typebox' {
   interface SchemaOptions {
     check?: CheckName
-    keys?: CheckName
+    names?: CheckName
     rule?: string
     code?: 'function' | 'regexp' | 'bytes' | 'other' | 'provider'
     exactlyOne?: readonly string[]
