@@ -69,11 +69,13 @@ t.test('256 MB as a form, with a length and in chunks: every byte, and no memory
   const up = await hashing(t)
   const gateway = await forkGateway(t, { backends: { up: up.url } })
   const wanted = sha(...FORM)
-  // V8 of Node 22 and later begins to collect after 64 MB of buffers: what comes beyond is what a body costs.
-  await upload(gateway.port, FORM.slice(0, 100), undefined)
+  // V8 of Node 22 and later collects only after 64 MB of buffers: there it has to before each look at what is held
+  const isLazy = Number(process.versions.node.split('.')[0]) >= 22
+  await upload(gateway.port, FORM.slice(0, 11), undefined)
+  await gateway.rss(true)
   for (const length of [FORM_SIZE, undefined]) {
     let told: Told | undefined
-    const growth = await rssGrowth(async () => { told = await upload(gateway.port, FORM, length, { 'content-type': BOUNDARY }) }, async () => await gateway.rss())
+    const growth = await rssGrowth(async () => { told = await upload(gateway.port, FORM, length, { 'content-type': BOUNDARY }) }, async () => await gateway.rss(isLazy))
     t.same(JSON.parse(told!.body), { size: FORM_SIZE, sha: wanted, length: length === undefined ? null : String(length), coding: length === undefined ? 'chunked' : null, type: BOUNDARY })
     t.ok(growth < 64 * MB, 'memory', { growth })
   }
