@@ -46,7 +46,7 @@ for (const [name, websocket, total] of [['tunnel', true, 1024], ['tunnel with ma
       return received - count * message.length
     }
 
-    await read(256)
+    await read(16)
     await gateway.rss(true)
     let over = -1
     const growth = await rssGrowth(async () => { over = await read(total) }, async () => await gateway.rss(LAZY_COLLECTOR))
