@@ -53,7 +53,7 @@ export function createEndings<State> (tell: TellEnd<State>): Endings<State> {
 
   return {
     begin (request, reply, state) {
-      const response = reply.raw as unknown as Marked
+      const response: Marked = reply.raw
       if (response[kPending] !== undefined) return
       const pending = response[kPending] = new Pending(request, reply, state)
       reply.raw.on('close', onClose)
@@ -61,12 +61,12 @@ export function createEndings<State> (tell: TellEnd<State>): Endings<State> {
       if (isGone(request)) end(pending, false)
     },
     finish (reply) {
-      const response = reply.raw as unknown as Marked
+      const response: Marked = reply.raw
       const pending = response[kPending]
       // Fastify ends a reply that has broken in the same way
       if (pending !== undefined) end(pending, response.destroyed !== true || isFinished(response))
     },
-    of: reply => (reply.raw as unknown as Marked)[kPending]?.state
+    of: ({ raw }: { readonly raw: Marked }) => raw[kPending]?.state
   }
 }
 

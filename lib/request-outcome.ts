@@ -2,6 +2,9 @@
 import { outcomeOfStatus } from './outcomes.ts'
 import type { Attempt, Outcome, RequestRecord } from './types.ts'
 
+/** What stands for the status of an answer that its client has not waited for: there is none (nginx has it so). */
+export const CLIENT_GONE = 499
+
 /** How the answer to the client ended. */
 export interface Ended {
   readonly status: number
@@ -19,6 +22,11 @@ export function outcomeOfRequest (record: RequestRecord | undefined, ended: Ende
   const attempt = decidingAttempt(record)
   if (attempt === undefined) return ended.status < 400 ? 'ok' : 'rejected'
   return attempt.part === undefined ? attempt.outcome ?? 'aborted' : outcomeOfStatus(ended.status)
+}
+
+/** Status of the answer, or {@link CLIENT_GONE}. */
+export function statusOfRequest (record: RequestRecord | undefined, ended: Ended): number {
+  return ended.finished || isCut(record, ended) ? ended.status : CLIENT_GONE
 }
 
 /** The backend broke off within its answer, of which the client has a part. */

@@ -5,17 +5,15 @@
  * an observer of outcomes. Reads: the request's record, outcomes, and at a scrape the state of the other rooms. Writes
  * nothing that others read. Without the option there are no hooks and no layer.
  */
-import { readFileSync } from 'node:fs'
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Registry } from 'prom-client'
 import { createMetering, createMetricsServer } from '../lib/metrics/index.ts'
 import { createRequests } from '../lib/metrics/tracking.ts'
-import { kPlace } from '../lib/routes/declare.ts'
+import { packageVersion } from '../lib/package-version.ts'
+import { markForwarding } from '../lib/routes/forwarding.ts'
 import type { DiscoverySample, Metering, MetricsConfig, MetricsServer, MetricsSnapshot, Source } from '../lib/metrics/index.ts'
-import type { PlaceOf } from '../lib/routes/declare.ts'
 import type { Layer } from '../lib/types.ts'
-import type { ReverseProxy } from './core.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
@@ -39,6 +37,8 @@ export interface MetricsApi {
   reloadFailed (): void
 }
 
+type Gateway = FastifyInstance['reverseproxy']
+
 interface HandedOn {
   readonly metering: Metering
   /** Who closes it is whose it is: the gateway that has been handed it last. */
@@ -56,7 +56,7 @@ const metrics: FastifyPluginAsync = async function metrics (fastify) {
   }
   const before = previous?.metering
   const goesOn = before?.metering.fits(config) === true
-  const metering = goesOn ? before.metering : createMetering(config, { version: versionOf(), now: Date.now })
+  const metering = goesOn ? before.metering : createMetering(config, { version: packageVersion(), now: Date.now })
   const own: HandedOn = { metering, server: undefined }
   const source = sourceOf(reverseproxy)
 
@@ -101,11 +101,10 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
   const { reverseproxy } = fastify
   const { begin, end, adopt } = createRequests({ requests, now: () => reverseproxy.clock.now(), tenants: config.tenants && reverseproxy.config.tenancy !== undefined })
 
-  fastify.addHook('onRoute', function countRequests (route: RouteOptions & { proxy?: unknown, composite?: unknown }) {
-    const { name = route.url, [kPlace]: placeOf } = (route.config ?? {}) as { name?: string, [kPlace]?: PlaceOf }
-    const forwards = placeOf !== undefined || route.proxy !== undefined || route.composite !== undefined || route.handler === (reverseproxy.handler as unknown)
-    if (!forwards && !config.allRoutes) return
-    const label = placeOf === undefined ? () => name : (request: FastifyRequest) => placeOf(request).name
+  fastify.addHook('onRoute', function countRequests (route: RouteOptions) {
+    const { name = route.url } = (route.config ?? {}) as { name?: string }
+    const label = markForwarding(route, reverseproxy.handler) ?? (config.allRoutes ? () => name : undefined)
+    if (label === undefined) return
     // the first one, so that refusals of the others are counted; copied, not extended: the user's array may serve other routes too
     route.onRequest = [(request: FastifyRequest, reply: FastifyReply, done: () => void) => { begin(request, reply, label); done() }, route.onRequest ?? []].flat() as NonNullable<RouteOptions['onRequest']>
   })
@@ -177,13 +176,13 @@ function showOnServer (fastify: FastifyInstance, config: MetricsConfig, own: Han
 }
 
 /** A server that is not gone on with: its port may be wanted again before the last request of its gateway has ended. */
-function closeTheirs ({ metering: handed }: ReverseProxy): void {
+function closeTheirs ({ metering: handed }: Gateway): void {
   if (handed?.server === undefined) return
   handed.server.close()
   handed.server = undefined
 }
 
-function sourceOf (reverseproxy: ReverseProxy): Source {
+function sourceOf (reverseproxy: Gateway): Source {
   return {
     registry: reverseproxy.registry,
     health: backend => reverseproxy.health.status(backend),
@@ -194,24 +193,12 @@ function sourceOf (reverseproxy: ReverseProxy): Source {
 }
 
 /** Of a room that need not be there; what tenants have of their own is not shown. */
-function discovered (reverseproxy: Partial<Pick<ReverseProxy, 'discovery'>>): DiscoverySample[] {
+function discovered (reverseproxy: Partial<Pick<Gateway, 'discovery'>>): DiscoverySample[] {
   return reverseproxy.discovery?.status().filter(({ scope }) => scope === '').map(({ backend, targets, fault }) => ({ backend, targets, fault: fault !== undefined })) ?? []
 }
 
 function off (): never {
   throw new Error('there are no metrics: set the option "metrics" of the gateway')
-}
-
-/** The package's version; its file is one folder up in the sources and two in `dist`. */
-function versionOf (): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version
-    } catch {
-      // not there: the other one
-    }
-  }
-  return 'unknown'
 }
 
 export default fp(metrics, {

@@ -2,13 +2,11 @@
  * Requests of clients in numbers of our own. What a request costs is some lookups by text and no allocation: prom-client would
  * put together and hash a text of all labels for each.
  */
+import { CLIENT_GONE } from '../request-outcome.ts'
 import { Durations } from './durations.ts'
 import { Latencies } from './latencies.ts'
 import { numbersOf } from './numbers.ts'
 import type { Reader, RequestNumbers, Sample } from './types.ts'
-
-/** The client went away before its answer was complete; nginx's number. */
-export const CLIENT_GONE = 499
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 const OTHER = 'other'

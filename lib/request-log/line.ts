@@ -1,6 +1,6 @@
 /** The line of a request: what is known about it when it has ended. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { decidingAttempt, isCut, outcomeOfRequest } from '../request-outcome.ts'
+import { decidingAttempt, isCut, outcomeOfRequest, statusOfRequest } from '../request-outcome.ts'
 import { shownPath, shownQuery } from '../shown-url.ts'
 import type { Part } from '../composite/part.ts'
 import type { Ended } from '../request-outcome.ts'
@@ -10,9 +10,6 @@ import type { LogConfig, Logged } from './types.ts'
 
 /** Most tries and parts that a line lists. */
 const MOST = 50
-
-/** Status of a request whose client went away before its answer was complete: nobody got one. */
-const CLIENT_GONE = 499
 
 export interface LineTools {
   readonly config: LogConfig
@@ -43,7 +40,7 @@ export function lineOf (logged: Logged, request: FastifyRequest, reply: FastifyR
     path: shownPath(url),
     query: shownQuery(url, query),
     client: clientAddress ? request.ip : undefined,
-    status: ended.finished || isCut(record, ended) ? ended.status : CLIENT_GONE,
+    status: statusOfRequest(record, ended),
     outcome: outcomeOfRequest(record, ended),
     ms: {
       total: round(total),

@@ -10,13 +10,14 @@ const kForwards = Symbol('reverseproxy.forwards')
 
 interface Config { name?: string, [kPlace]?: PlaceOf, [kForwards]?: RouteNameOf }
 
-/** For `onRoute`: marks the routes that forward. `handler`: the gateway's own. */
-export function markForwarding (route: RouteOptions & { proxy?: unknown, composite?: unknown }, handler: unknown): void {
+/** For `onRoute`: marks the routes that forward, and says what they are called; undefined: this one does not. `handler`: the gateway's own. */
+export function markForwarding (route: RouteOptions & { proxy?: unknown, composite?: unknown }, handler: unknown): RouteNameOf | undefined {
   const config = (route.config ?? {}) as Config
   const { name = route.url, [kPlace]: placeOf } = config
-  if (placeOf === undefined && route.proxy === undefined && route.composite === undefined && route.handler !== handler) return
+  if (placeOf === undefined && route.proxy === undefined && route.composite === undefined && route.handler !== handler) return undefined
   const nameOf: RouteNameOf = placeOf === undefined ? () => name : request => placeOf(request).name
   route.config = { ...config, [kForwards]: nameOf } as NonNullable<RouteOptions['config']>
+  return nameOf
 }
 
 /** undefined: its route does not forward by itself. */

@@ -1,7 +1,6 @@
 /** What is kept of a request from its beginning to its end. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { CLIENT_GONE } from '../metrics/requests.ts'
-import { isCut, type Ended } from '../request-outcome.ts'
+import { isCut, statusOfRequest, type Ended } from '../request-outcome.ts'
 import { Tee, watchRequest, watchResponse } from './tee.ts'
 import type { Attempt } from '../types.ts'
 import type { Dumped } from './line.ts'
@@ -47,7 +46,7 @@ export interface CapturedEnd extends Ended {
 export function dumpedOf (capture: Capture, request: FastifyRequest, reply: FastifyReply, end: CapturedEnd): Dumped {
   const record = request.reverseproxy
   const { raw } = request
-  const { finished, status } = end
+  const { finished } = end
   const cut = isCut(record, end)
   return {
     at: capture.at,
@@ -61,7 +60,7 @@ export function dumpedOf (capture: Capture, request: FastifyRequest, reply: Fast
     httpVersion: raw.httpVersion,
     rawHeaders: raw.rawHeaders,
     requestBody: { bytes: capture.request.bytes(), truncated: capture.request.truncated },
-    status: finished || cut ? status : CLIENT_GONE,
+    status: statusOfRequest(record, end),
     responseHeaders: reply.getHeaders(),
     responseBody: { bytes: capture.response.bytes(), truncated: capture.response.truncated },
     duration: end.now - capture.startedAt,

@@ -1,6 +1,8 @@
 /** Runs the `reverseproxy` command from its sources. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { run } from '../../cli/run.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -36,4 +38,15 @@ export function start (args: readonly string[], env: Record<string, string> = {}
     finished.then(() => { reject(new Error(`ended without ${pattern}: ${output.stdout}${output.stderr}`)) }, reject)
   })
   return { process: child, until, finished }
+}
+
+/** What a command line prints and ends with, without a process of its own. */
+export async function command (t: Test, ...args: readonly string[]) {
+  const capture = (stream: NodeJS.WriteStream) => t.capture(stream, 'write', () => true)
+  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)]
+  const code = await run(args)
+  const [out = '', err = ''] = [stdout, stderr].map(calls => calls().map(({ args: [text] }) => String(text)).join(''))
+  stdout.restore()
+  stderr.restore()
+  return { code, stdout: out, stderr: err }
 }

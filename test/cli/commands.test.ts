@@ -1,9 +1,8 @@
 /** The commands that do not serve: `check`, `routes`, `schema`, and wrong usage. */
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from '../../cli/run.ts'
-import { start } from './command.ts'
+import { command, start } from './command.ts'
 
 const folder = t.testdir({
   'good.yaml': [
@@ -25,17 +24,6 @@ const folder = t.testdir({
 })
 const good = join(folder, 'good.yaml')
 const bad = join(folder, 'bad.yaml')
-
-/** What a command line prints and ends with, without a process of its own. */
-async function command (t: Test, ...args: readonly string[]) {
-  const capture = (stream: NodeJS.WriteStream) => t.capture(stream, 'write', () => true)
-  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)]
-  const code = await run(args)
-  const [out = '', err = ''] = [stdout, stderr].map(calls => calls().map(({ args: [text] }) => String(text)).join(''))
-  stdout.restore()
-  stderr.restore()
-  return { code, stdout: out, stderr: err }
-}
 
 t.test('the command is a program with an exit code', async (t) => {
   t.match(await start(['check', bad]).finished, { code: 1, stdout: '', stderr: /2 wrong options/ })

@@ -1,9 +1,9 @@
 /** `reverseproxy explain`. */
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
-import { run } from '../../cli/run.ts'
+import { command } from './command.ts'
 
 const asked: string[] = []
 const server = createServer((request, response) => { asked.push(request.url!); response.end() })
@@ -29,16 +29,6 @@ const folder = t.testdir({
   ].join('\n')
 })
 const file = join(folder, 'gateway.yaml')
-
-async function command (t: Test, ...args: readonly string[]) {
-  const capture = (stream: NodeJS.WriteStream) => t.capture(stream, 'write', () => true)
-  const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)]
-  const code = await run(args)
-  const [out = '', err = ''] = [stdout, stderr].map(calls => calls().map(({ args: [text] }) => String(text)).join(''))
-  stdout.restore()
-  stderr.restore()
-  return { code, stdout: out, stderr: err }
-}
 
 t.test('it says which route, backend and target, and why not another', async (t) => {
   const { code, stdout, stderr } = await command(t, 'explain', file, '/users/7?a=b')

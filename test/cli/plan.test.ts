@@ -2,8 +2,8 @@
 import t, { type Test } from 'tap'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '../../cli/run.ts'
 import { readMarkdown, ROOT } from '../helper-readme.ts'
+import { command } from './command.ts'
 
 const folder = t.testdir({
   'old.yaml': 'backends: { users: http://127.0.0.1:4001 }\n',
@@ -14,15 +14,7 @@ const folder = t.testdir({
 })
 const at = (name: string) => join(folder, name)
 
-/** What a command line prints and ends with, without a process of its own. */
-async function plan (t: Test, ...args: readonly string[]) {
-  const [stdout, stderr] = [process.stdout, process.stderr].map(stream => t.capture(stream, 'write', () => true))
-  const code = await run(['plan', ...args])
-  const [out = '', err = ''] = [stdout!, stderr!].map(calls => calls().map(({ args: [text] }) => String(text)).join(''))
-  stdout!.restore()
-  stderr!.restore()
-  return { code, stdout: out, stderr: err }
-}
+const plan = (t: Test, ...args: readonly string[]) => command(t, 'plan', ...args)
 
 t.test('plan prints what would change and ends with 0', async t => {
   const { code, stdout, stderr } = await plan(t, at('old.yaml'), at('new.yaml'))
