@@ -3,7 +3,7 @@
  */
 import { stat } from 'node:fs/promises'
 import { Agent } from 'undici'
-import { parseFilter, progressText, readDumps, replay, reportText } from '../lib/replay/index.ts'
+import { checkDump, NoDumpError, parseFilter, progressText, readDumps, replay, reportText } from '../lib/replay/index.ts'
 import type { ReplayAnswer, ReplayOptions, ReplayReport, ReplayRequest } from '../lib/replay/index.ts'
 import { UsageError } from './usage.ts'
 
@@ -30,15 +30,21 @@ export async function replayDumps (paths: readonly string[], flags: Flags): Prom
     progress?.end(report)
     process.stdout.write(flags['json'] === true ? `${JSON.stringify(report, null, 2)}\n` : reportText(report, dryRun))
     return report.differing === 0 ? 0 : 1
+  } catch (error) {
+    throw error instanceof NoDumpError ? new UsageError(error.message) : error
   } finally {
     await agent.close()
   }
 }
 
+/** @throws UsageError for a file that cannot be read or is no dump; what is no file shows when it is read */
 async function sizeOf (path: string): Promise<number> {
   try {
-    return (await stat(path)).size
+    const found = await stat(path)
+    if (found.isFile() || found.isDirectory()) await checkDump(path)
+    return found.size
   } catch (error) {
+    if (error instanceof NoDumpError) throw new UsageError(error.message)
     throw new UsageError(`${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`)
   }
 }

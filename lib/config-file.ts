@@ -49,10 +49,16 @@ export async function loadConfigFile (path: string, env: Environment = process.e
   try {
     text = await readFile(path, 'utf8')
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new OptionsError([{ path: '', rule: code === 'ENOENT' ? 'must be there: no such file' : `must be a file that can be read (${code})`, value: path }], path)
+    throw unreadable(path, (error as NodeJS.ErrnoException).code)
   }
   return parseConfigText(text, { path, env })
+}
+
+function unreadable (path: string, code = 'unreadable'): OptionsError {
+  const rule = { ENOENT: 'no such file', EISDIR: 'is a folder' }[code] ?? `cannot be read (${code})`
+  const error = new OptionsError([{ path: '', rule, value: path }], path)
+  error.message = `${path}: ${rule}`
+  return error
 }
 
 /** The same for a text that has been read already. Throws OptionsError with every problem. */

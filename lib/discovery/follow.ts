@@ -5,6 +5,7 @@
  * In rounds: `resolve`, then what `watch` yields until it ends, else a pause. After a round that failed, or whose watch ended,
  * there is a wait with exponential backoff and full jitter.
  */
+import { entryOf } from './entry.ts'
 import type { Clock } from '../deadlines.ts'
 import type { DiscoveredTarget, DiscoveryConfig, DiscoveryProvider } from './types.ts'
 
@@ -313,12 +314,7 @@ function quietly (work: () => unknown): void {
 function copied (list: unknown): readonly DiscoveredTarget[] {
   if (!Array.isArray(list)) throw new TypeError(`the provider gave ${describe(list)} in place of a list`)
   if (list.length > MAX_ENTRIES) throw new RangeError(`the list has ${list.length} entries: more than ${MAX_ENTRIES}`)
-  return Array.from(list as DiscoveredTarget[], entry => typeof entry === 'object' && entry !== null ? entryOf(entry) : entry)
-}
-
-/** What engines say beyond that is theirs. */
-function entryOf ({ url, weight, maxConnections, zone, metadata }: DiscoveredTarget): DiscoveredTarget {
-  return { url, weight, maxConnections, zone, metadata } as DiscoveredTarget
+  return Array.from(list as unknown[], entryOf)
 }
 
 function iteratorOf (lists: AsyncIterable<unknown>): AsyncIterator<unknown> {

@@ -1,6 +1,6 @@
 /** Requests of a dump, sent again somewhere else. */
 export { parseFilter } from './filter.ts'
-export { readDumps } from './read.ts'
+export { checkDump, NoDumpError, readDumps } from './read.ts'
 export { replay } from './run.ts'
 export { progressText, reportText } from './text.ts'
 export type { ReplayOptions, ReplayReport } from './run.ts'

@@ -3,24 +3,56 @@ import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { DumpLine } from './types.ts'
 
-/** undefined for a line that is none, such as one that a full disk has cut off. `onBytes` is told how far it has come. */
-export async function * readDumps (paths: readonly string[], onBytes: (bytes: number) => void): AsyncGenerator<DumpLine | undefined> {
+/** How our own lines begin. */
+const BEGINNING = '{"timestamp":"'
+
+/** A file that holds something else. Its message names file and line, and what is wrong. */
+export class NoDumpError extends Error {}
+
+/**
+ * undefined for a line that is none, such as one that a full disk has cut off. `onBytes` is told how far it has come.
+ * @throws NoDumpError for a file that begins with something else
+ */
+export async function * readDumps (paths: readonly string[], onBytes: (bytes: number) => void = () => {}): AsyncGenerator<DumpLine | undefined> {
   for (const path of paths) {
     const file = createReadStream(path)
     file.on('data', chunk => { onBytes(chunk.length) })
-    for await (const line of createInterface({ input: file, crlfDelay: Infinity })) {
-      if (line.trim() !== '') yield lineOf(line)
+    let known = false
+    let number = 0
+    try {
+      for await (const text of createInterface({ input: file, crlfDelay: Infinity })) {
+        number++
+        if (text.trim() === '') continue
+        const line = lineOf(text)
+        if (typeof line !== 'string') known = true
+        else if (!known && !isTorn(text)) throw new NoDumpError(`${path}, line ${number}: this is no line of a traffic dump: ${line}`)
+        yield typeof line === 'string' ? undefined : line
+      }
+    } finally {
+      file.destroy()
     }
   }
 }
 
-function lineOf (text: string): DumpLine | undefined {
+/** Reads until something is known for sure. @throws NoDumpError as `readDumps` does */
+export async function checkDump (path: string): Promise<void> {
+  for await (const line of readDumps([path])) if (line !== undefined) break
+}
+
+function isTorn (text: string): boolean {
+  return text.startsWith(BEGINNING) || BEGINNING.startsWith(text)
+}
+
+/** A text says why it is none. */
+function lineOf (text: string): DumpLine | string {
+  let value: unknown
   try {
-    const line = JSON.parse(text) as Partial<DumpLine> | null
-    if (typeof line !== 'object' || line === null) return undefined
-    const { method, url, status_code: status } = line
-    return typeof method === 'string' && typeof url === 'string' && typeof status === 'number' ? line as DumpLine : undefined
+    value = JSON.parse(text)
   } catch {
-    return undefined
+    return 'it is not JSON'
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'it is not a JSON object'
+  const line = value as Partial<DumpLine>
+  for (const name of ['method', 'url'] as const) if (typeof line[name] !== 'string') return `it has no "${name}" that is a string`
+  return typeof line.status_code === 'number' ? value as DumpLine : 'it has no "status_code" that is a number'
 }

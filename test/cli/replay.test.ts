@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { run } from '../../cli/run.ts'
 import { compareJson } from '../../lib/replay/compare.ts'
@@ -105,6 +105,33 @@ t.test('requests that are not whole in the dump are counted, not sent', async t 
   const { stdout } = await command('--all-methods')
   t.match(stdout, 'skipped: 1 truncated-body, 2 missing-body, 2 aborted, 2 unreadable')
   t.equal(seen.length, 0)
+})
+
+t.test('a file that is no dump is told with its line and what is wrong, before anything is sent', async t => {
+  const { file, seen, up } = await scene(t, [{}])
+  const folder = dirname(file)
+  for (const [text, at, what] of [
+    ['# Read me\n', 1, 'it is not JSON'],
+    ['\n{\n  "a": 1\n}\n', 3, 'it is not JSON'],
+    ['[1]\n', 1, 'it is not a JSON object'],
+    ['{"level":30,"msg":"request"}\n', 1, 'it has no "method" that is a string'],
+    ['{"method":"GET","url":"/","status":200}\n', 1, 'it has no "status_code" that is a number'],
+    ['{"timestamp":"2026-01-01T00:00:00.000Z","rule":"us\n5\n', 2, 'it is not a JSON object']
+  ] as const) {
+    const other = join(folder, 'other.txt')
+    writeFileSync(other, text)
+    t.same(await command(t, file, other, '--to', up.url), { code: 2, stdout: '', stderr: `reverseproxy: ${other}, line ${at}: this is no line of a traffic dump: ${what}\nTry "reverseproxy --help".\n` })
+  }
+  t.match(await command(t, folder, '--to', up.url), { code: 2, stderr: /cannot be read \(EISDIR\)/ })
+  t.equal(seen.length, 0)
+})
+
+t.test('lines that a disk has cut off are skipped, wherever they are', async t => {
+  const torn = '{"timestamp":"2026-01-01T00:00:00.000Z","rule":"us'
+  const { command } = await scene(t, [torn, {}, torn, {}, '{"times'])
+  t.match(await command(), { code: 0, stdout: '5 lines, 2 sent: 2 matched, 0 differ\nskipped: 3 unreadable\n' })
+  t.match(await (await scene(t, [torn])).command(), { code: 0, stdout: '1 lines, 0 sent' })
+  t.match(await (await scene(t, [])).command(), { code: 0, stdout: '0 lines, 0 sent' })
 })
 
 t.test('what was redacted is left out, and headers of the connection as well', async t => {

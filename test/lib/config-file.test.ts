@@ -149,5 +149,7 @@ t.test('a certificate that is not there is a problem', async (t) => {
 })
 
 t.test('a file that is not there is a problem', async (t) => {
-  await t.rejects(loadConfigFile(join(t.testdir({}), 'none.yaml')), { code: 'RP_ERR_OPTIONS', message: /no such file/ })
+  const folder = t.testdir({})
+  await t.rejects(loadConfigFile(join(folder, 'none.yaml')), { code: 'RP_ERR_OPTIONS', message: `${folder}/none.yaml: no such file`, problems: [{ path: '', rule: 'no such file' }] })
+  await t.rejects(loadConfigFile(folder), { code: 'RP_ERR_OPTIONS', message: `${folder}: is a folder` })
 })

@@ -1,6 +1,7 @@
 /** What becomes of the entries of a list. */
 import t from 'tap'
 import fc from 'fast-check'
+import { entryOf } from '../../lib/discovery/entry.ts'
 import { createTargetReader } from '../../lib/discovery/targets.ts'
 
 function reader () {
@@ -26,6 +27,13 @@ t.test('a wrong entry is left out, and warned of once', t => {
   t.equal(new Set(warnings).size, warnings.length)
   t.match(warnings[0], /target\.url: must be a URL with http.*ftp:\/\/x/)
   t.notMatch(warnings.join(), /secret/)
+  t.end()
+})
+
+t.test('a name that no target has is a fault that tells name and value', t => {
+  const read = (list: readonly unknown[]) => list.map(entryOf)
+  t.throws(() => read(['http://a', { url: 'http://b', wieght: 5 }]), { message: 'entry 2 of the list: wieght: is nothing that a target has; did you mean "weight"? (got 5)' })
+  t.throws(() => read([{ url: 'http://b', labels: { zone: 'a' } }]), { message: /^entry 1 of the list: labels: is nothing that a target has; known are url, weight, maxConnections, zone, metadata \(got / })
   t.end()
 })
 

@@ -29,6 +29,23 @@ async function ask (app: FastifyInstance, options: InjectOptions | string = '/x'
 const targetsOf = (app: FastifyInstance, name = 'up') => app.reverseproxy.backends.get(name)!.targets.map(({ url }) => url)
 const has = (app: FastifyInstance, count: number) => waitFor(() => targetsOf(app).length === count)
 
+// ---- what a provider tells
+
+t.test('an entry with a name that no target has is a fault that is logged and shown, and the last good list stays', async t => {
+  const up = await named(t, 'a')
+  const from = engine()
+  const log = memoryLog()
+  from.tell([up.url])
+  const { app } = await startGateway(t, following(from), undefined, log.server)
+  from.tell([{ url: 'http://127.0.0.1:1', wieght: 5 }])
+  const fault = 'entry 1 of the list: wieght: is nothing that a target has; did you mean "weight"? (got 5)'
+  t.ok(await waitFor(() => app.reverseproxy.discovery.status('up')[0]!.fault === fault))
+  t.match(log.lines.filter(({ err }) => err !== undefined), [{ msg: 'discovery failed: the last good targets stay in service', err: { message: fault } }])
+  t.equal(await ask(app), 'a')
+  from.tell([up.url])
+  t.ok(await waitFor(() => app.reverseproxy.discovery.status('up')[0]!.fault === undefined))
+})
+
 // ---- the first list
 
 t.test('the start waits for the first list of each backend, for all at the same time', async t => {
