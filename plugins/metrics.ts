@@ -188,7 +188,8 @@ function sourceOf (reverseproxy: Gateway): Source {
     health: backend => reverseproxy.health.status(backend),
     websockets: () => reverseproxy.websockets.size,
     eventStreams: () => reverseproxy.eventStreams.size,
-    discovery: () => discovered(reverseproxy)
+    discovery: () => discovered(reverseproxy),
+    dump: () => (reverseproxy as Partial<Gateway>).dumping?.writer
   }
 }
 

@@ -79,10 +79,11 @@ const tenancy: FastifyPluginAsync = async function tenancy (fastify) {
   const who = createWho(config.tenancy)
   const addedHooks = createHookStore()
   const logId = createLogId(config.tenancy.hashIds)
+  const labelOf = createLabels(config.tenancy.labels)
   const scopes = createScopes({
     registry: reverseproxy.registry,
     config: config.tenancy,
-    labelOf: createLabels(config.tenancy.labels),
+    labelOf: id => labelOf(logId(id)),
     resolve: (id, options) => resolveTenant(id, options, config),
     now: () => reverseproxy.clock.now()
   })

@@ -11,7 +11,7 @@ import { createEndings } from '../lib/endings.ts'
 import { explainingOf } from '../lib/explain/mark.ts'
 import { createRedactor } from '../lib/redact/index.ts'
 import { forwardingName, markForwarding } from '../lib/routes/forwarding.ts'
-import { Capture, createSampling, createWriter, dumpedOf, lineOf, openFiles, sizeOf } from '../lib/traffic-dump/index.ts'
+import { Capture, createSampling, createWriter, dumpedOf, lineOf, openFiles, sizeOf, withoutTenants } from '../lib/traffic-dump/index.ts'
 import type { DumpStats, Sink, TrafficDumpConfig, Writer } from '../lib/traffic-dump/index.ts'
 
 declare module './core.ts' {
@@ -91,7 +91,7 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
   const { clock, config: { random } } = reverseproxy
   const sampling = createSampling(config, random)
   if (!sampling.active) return
-  const redactor = createRedactor(config.redact)
+  const redactor = createRedactor(withoutTenants(config.redact, reverseproxy.config.tenancy))
 
   const endings = createEndings<Capture>(function endCapture (capture, request, reply, finished) {
     // a route of the app that has forwarded nothing

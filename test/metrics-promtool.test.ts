@@ -30,6 +30,7 @@ t.test('promtool has no complaint about a scrape under load', async t => {
   const { url } = await startGateway(t, {
     backends: { up: { url: upstream.url, retry: { attempts: 2, methods: ['GET'], statuses: [500] }, concurrency: { max: 4, queue: 2 }, health: '/health' }, 'odd"name"\\': 'http://127.0.0.1:1' },
     metrics: true,
+    trafficDump: { directory: t.testdir(), sampleRate: 1 },
     tenancy: { labels: 1, tenants: { a: {}, b: {} } },
     routes: [
       { name: 'a "route"\\', path: '/*', proxy: 'up' },
@@ -47,6 +48,7 @@ t.test('promtool has no complaint about a scrape under load', async t => {
   await load
   t.match(text, /^reverseproxy_requests_total\{route="a \\"route\\"\\\\"/m)
   t.match(text, /^reverseproxy_retries_total\{backend="up"\} [1-9]/m)
+  t.match(text, /^reverseproxy_traffic_dump_lines_total\{result="written"\} \d/m)
   const { code, said } = await promtool(['check', 'metrics', '--extended'], text)
   // what is of prom-client's own making (nodejs_…) is not ours to name
   const complaints = said.split('\n').filter(line => /^reverseproxy_\w+ .*(should|must|use|no help)/.test(line))

@@ -42,6 +42,8 @@ export const CATALOGUE = {
   event_streams_open: load('Event streams that are open, of clients that ask for one.'),
   discovery_targets: state('max', 'Targets that discovery has found, by backend.', 'backend'),
   discovery_fault: state('max', 'Whether the engine of a backend\'s discovery could not be asked the last time: 1 or 0.', 'backend'),
+  traffic_dump_lines_total: counter('Lines of the traffic dump: written, dropped for want of room, or failed to be written.', 'result'),
+  traffic_dump_queued_lines: load('Lines of the traffic dump that wait to be written.'),
   reloads_total: counter('Changes of the configuration while running, by result.', 'result'),
   reload_last_success_timestamp_seconds: state('max', 'When the configuration in use was loaded, as a Unix time.'),
   build_info: state('first', 'Always 1; the version of the gateway is in the label.', 'version')

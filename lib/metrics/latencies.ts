@@ -61,6 +61,13 @@ export class Latencies {
     this.#most = 0
     this.#counts = undefined
   }
+
+  /** As `reset`, but keeps its memory for what comes next. */
+  clear (): void {
+    const counts = this.#counts
+    this.reset()
+    this.#counts = counts?.fill(0)
+  }
 }
 
 function bucketOf (ms: number): number {

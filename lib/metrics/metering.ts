@@ -7,6 +7,7 @@ import type { Metric } from 'prom-client'
 import { OptionsError } from '../errors.ts'
 import { createAttemptMeters } from './attempts.ts'
 import { CATALOGUE } from './catalogue.ts'
+import { createDumpMeters } from './dumps.ts'
 import { createEventMeters } from './events.ts'
 import { createGauges } from './gauges.ts'
 import { createRequestMeters } from './requests.ts'
@@ -55,7 +56,8 @@ export function createMetering (config: MetricsConfig, { version, now }: Meterin
   const requests = createRequestMeters(buckets)
   const attempts = createAttemptMeters(buckets)
   const events = createEventMeters()
-  const readers: Readonly<Record<MetricName, Reader>> = { ...requests.readers, ...attempts.readers, ...events.readers, ...createGauges(sources, version) }
+  const dumps = createDumpMeters(sources)
+  const readers: Readonly<Record<MetricName, Reader>> = { ...requests.readers, ...attempts.readers, ...events.readers, ...dumps.readers, ...createGauges(sources, version) }
   const metrics = (Object.entries(CATALOGUE) as Array<[MetricName, MetricInfo]>).map(([name, info]) => [prefix + name, asMetric(prefix + name, info, readers[name])] as const)
   let since = now()
   let pruning = false
@@ -97,6 +99,8 @@ export function createMetering (config: MetricsConfig, { version, now }: Meterin
       const index = sources.indexOf(source)
       if (index === -1) return
       sources.splice(index, 1)
+      const dump = source.dump()
+      if (dump !== undefined) dumps.left(dump)
       if (sources.length === 0) metering.unregister()
       else metering.prune()
     },

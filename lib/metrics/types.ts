@@ -1,6 +1,7 @@
 /** The words of metrics as types. No behaviour here. */
 import type { Registry as PromRegistry } from 'prom-client'
 import type { Registry } from '../registry.ts'
+import type { DumpStats } from '../traffic-dump/types.ts'
 
 /** Parsed, defaulted, frozen. */
 export interface MetricsConfig {
@@ -43,6 +44,13 @@ export interface Source {
   websockets (): number
   eventStreams (): number
   discovery (): readonly DiscoverySample[]
+  /** undefined: there is none. */
+  dump (): Dump | undefined
+}
+
+/** What writes a traffic dump; the same object for gateways that have it together. */
+export interface Dump {
+  stats (): DumpStats
 }
 
 /** What is known of a backend whose targets are discovered. */

@@ -12,12 +12,16 @@ export type { BodyToRedact, HeaderLine, RedactConfig, RedactedBody, Redactor } f
 /** Only what is secret by its common name. */
 export const DEFAULT_REDACTION: RedactConfig = Object.freeze({ headers: [], query: [], json: [], replaceDefaults: false })
 
+const HOSTS = new Set(['host', 'x-forwarded-host', 'x-forwarded-server', 'x-original-host'])
+
 /** What goes by the name of a secret is replaced by {@link REDACTED}; bearer tokens, JWTs and users in URLs are so wherever they stand. */
 export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redactor {
   const names = createSecretNames(config)
 
   function header (name: string, value: string): string {
     if (names.has(name, 'header')) return REDACTED
+    // of a request target in absolute form it may have what stood before the host
+    if (value.includes('@') && HOSTS.has(name.toLowerCase())) return `${REDACTED}${value.slice(value.lastIndexOf('@'))}`
     return value.includes('?') ? redactUrl(value, names) : redactText(value, names)
   }
 

@@ -69,7 +69,7 @@ export interface TenancyConfig {
   readonly isolation: 'state' | 'pool'
   /** Most tenants that get a label of their own in metrics; the others are `other`. Default 100. */
   readonly labels: number
-  /** Whether logs show a hash in place of the id; a text is mixed in (HMAC). Default false. */
+  /** Whether logs, metrics, traces and dumps show a hash in place of the id; a text is mixed in (HMAC). Default false. */
   readonly hashIds: boolean | string
   readonly onTenant: readonly OnTenant[]
   readonly headers: readonly TenantHeaders[]

@@ -40,7 +40,7 @@ export interface DumpStats {
   readonly dropped: number
   /** Lines that could not be written. */
   readonly failed: number
-  /** Lines that wait now. */
+  /** Lines that are neither of these yet: they wait, or are being written. */
   readonly queued: number
   /** The file that is written to; undefined: none yet, or there is trouble. */
   readonly file: string | undefined

@@ -48,6 +48,8 @@ export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery
   let waiting = 0
   let lines: string[] = []
   let taken = { bytes: 0, entries: 0, length: 0 }
+  /** Entries that are being written. */
+  let underWay = 0
   const counts = { written: 0, dropped: 0, failed: 0 }
   let state: 'idle' | 'turn' | 'writing' | 'paused' | 'closed' = 'idle'
   let sink: Sink | undefined
@@ -103,14 +105,17 @@ export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery
     const text = lines.length === 0 ? '' : `${lines.join('\n')}\n`
     taken = { bytes: 0, entries: 0, length: 0 }
     lines = []
+    underWay = batch.entries
     state = 'writing'
     let settled = false
     const done = (error?: Error | null): void => {
       if (settled) return
       settled = true
       waiting -= batch.bytes
-      if (error != null) failed(error, batch.entries)
-      else succeeded(batch.entries)
+      const entries = underWay
+      underWay = 0
+      if (error != null) failed(error, entries)
+      else succeeded(entries)
     }
     if (text === '') {
       done()
@@ -171,15 +176,15 @@ export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery
   /** What has not been written by now never will be. */
   function giveUp (): void {
     state = 'closed'
-    counts.failed += queue.length + taken.entries
-    queue.length = taken.entries = 0
+    counts.failed += queue.length + taken.entries + underWay
+    queue.length = taken.entries = underWay = 0
     sink?.destroy()
     closing?.()
   }
 
   return {
     add,
-    stats: () => ({ ...counts, queued: queue.length + taken.entries, file: sink?.file }),
+    stats: () => ({ ...counts, queued: queue.length + taken.entries + underWay, file: sink?.file }),
     close (ms) {
       return new Promise(resolve => {
         if (state === 'closed') {

@@ -24,6 +24,12 @@ t.test('secrets within values of other headers', async t => {
   t.equal(redactor.header('accept', 'text/html;q=0.9, */*;q=0.8'), 'text/html;q=0.9, */*;q=0.8')
 })
 
+t.test('a user before the host', async t => {
+  t.equal(redactor.header('Host', 'me:pa@ss@a.example:80'), '[redacted]@a.example:80')
+  t.equal(redactor.header('X-Forwarded-Host', 'me@a.example'), '[redacted]@a.example')
+  t.equal(redactor.header('from', 'me@a.example'), 'me@a.example')
+})
+
 t.test('URLs', async t => {
   for (const [url, shown] of [
     ['/a?b=c', '/a?b=c'],

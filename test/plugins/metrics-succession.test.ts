@@ -1,5 +1,6 @@
 /** A gateway that takes the place of another one in the same process goes on counting where that one was. */
 import t from 'tap'
+import { join } from 'node:path'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
@@ -178,4 +179,33 @@ t.test('a registry where the names are taken refuses the change, not the moment 
   t.teardown(() => Promise.all([neighbour.close(), old.close()]))
   await t.rejects(next(old, { backends, metrics: { ...METRICS, registry } }), { code: 'RP_ERR_OPTIONS' })
   t.match(await registry.metrics(), /^reverseproxy_build_info/m, 'the other\'s are still there')
+})
+
+t.test('lines of the traffic dump go on, in the same folder and in another one', async t => {
+  const folder = t.testdir()
+  const options = (name: string): GatewayOptions => ({ backends: { up: 'http://127.0.0.1:1' }, metrics: METRICS, trafficDump: { directory: join(folder, name), sampleRate: 1 } })
+  const written = async (app: FastifyInstance, count: number): Promise<void> => {
+    t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().queued === 0))
+    t.same(await read(app, 'traffic_dump_lines_total'), { 'result=written': count, 'result=dropped': 0, 'result=failed': 0 })
+    t.same(await read(app, 'traffic_dump_queued_lines'), { '': 0 })
+  }
+  let app = await first(options('a'))
+  t.teardown(() => app.close())
+  await app.inject('/x')
+  await written(app, 1)
+  for (const [index, name] of ['a', 'b', 'b'].entries()) {
+    const after = await next(app, options(name))
+    after.reverseproxy.succeed()
+    await app.close()
+    app = after
+    await app.inject('/x')
+    await written(app, index + 2)
+  }
+})
+
+t.test('without a traffic dump there is nothing of its lines', async t => {
+  const app = await first({ backends: { up: 'http://127.0.0.1:1' }, metrics: METRICS })
+  t.teardown(() => app.close())
+  t.same(await read(app, 'traffic_dump_lines_total'), {})
+  t.same(await read(app, 'traffic_dump_queued_lines'), {})
 })

@@ -28,6 +28,8 @@ t.test('two processes: counters, histograms and loads add up, states do not', as
   t.same(valuesOf(text, 'reverseproxy_requests_in_flight'), { '': 2 })
   t.same(valuesOf(text, 'reverseproxy_rejected_total'), { 'backend=up,reason=no-target': 2 })
   t.same(valuesOf(text, 'reverseproxy_reload_last_success_timestamp_seconds'), { '': 5 })
+  t.same(valuesOf(text, 'reverseproxy_traffic_dump_lines_total'), { 'result=written': 7, 'result=dropped': 0, 'result=failed': 0 })
+  t.same(valuesOf(text, 'reverseproxy_traffic_dump_queued_lines'), { '': 2 })
   t.same(valuesOf(text, 'reverseproxy_build_info'), { 'version=1.2.3': 1 })
   t.same(await Promise.all([collectFromWorkers(workers, 20_000), collectFromWorkers(workers, 20_000)]), [text, text], 'questions may overlap')
 })
