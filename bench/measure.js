@@ -38,7 +38,7 @@ export async function measure (scenario, settings) {
     const targets = upstream.ready.ports.map(port => `http://127.0.0.1:${port}`)
     const subjects = await Promise.all(interleave(scenario, settings).map(async ({ name, variant, copy }) => {
       const child = await keep(start(variant.file, { ...variant.options, targets, silent: upstream.ready.silent }, { core: variant.severalCores ? cores.several : cores.gateway, nodeArguments: settings.nodeArguments }))
-      return { variant: name, copy, child, port: child.ready.port, neighbour: variant.neighbour }
+      return { variant: name, copy, child, port: child.ready.port, neighbour: variant.neighbour, checked: variant.checked }
     }))
     const neighbours = subjects.some(({ neighbour }) => neighbour !== undefined) ? await keep(start('load.js', {}, { core: cores.upstream })) : undefined
     return await kinds[scenario.kind]({ scenario, settings, subjects, load, neighbours })
@@ -77,6 +77,7 @@ async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
       for (const subject of order) samples.push(await named(subject.variant, slice(subject, round, 1)))
     }
   }
+  for (const { variant, child, checked } of subjects) if (checked === true) await named(variant, child.call('check'))
   return samples
 
   /** `sharers`: how many processes have the core at the same time. */

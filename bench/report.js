@@ -10,7 +10,7 @@ const columns = {
   idle: { held: 'connections', bare: 'RSS MB before', rss: 'RSS MB' },
   body: { bare: 'RSS MB before', up: 'growth MB, up', upSeconds: 's, up', down: 'growth MB, down', downSeconds: 's, down' }
 }
-const compared = { throughput: 'rate', open: 'p99' }
+const compared = { throughput: 'rate', open: 'p99', delay: 'delay' }
 const digits = { cpu: 1, delay: 1, delayMax: 1, p50: 2, p99: 2, p99Sent: 2, lag: 2, upSeconds: 1, downSeconds: 1 }
 
 /**

@@ -123,6 +123,49 @@ export const scenarios = {
       { metric: 'p99', of: 'beside no answers', over: 'alone', atMost: 1.10 }
     ]
   },
+  metrics: {
+    title: 'GET, 200 bytes of JSON: nothing observed, metrics, metrics and a line in the log for each request',
+    kind: 'closed',
+    ask: 'small',
+    variants: { off: observed({}), metrics: observed({ metrics: true }), 'metrics+log': observed({ metrics: true, log: true }) },
+    reference: 'off',
+    targets: [{ metric: 'cpu', of: 'metrics', over: 'off', atMost: 1.05 }]
+  },
+  tracing: {
+    title: 'GET, 200 bytes of JSON: tracing off, and on where no SDK is registered',
+    kind: 'closed',
+    ask: 'small',
+    variants: { off: observed({}), 'no SDK': observed({ tracing: true }) },
+    reference: 'off',
+    targets: []
+  },
+  'dump-200b': dumped('GET, 200 bytes of JSON', 'small'),
+  'dump-10kb': dumped('POST, 10 KB of JSON', 'order'),
+  'dump-stalled': {
+    title: 'GET, 200 bytes, 1,000 requests/s by the clock, every one dumped: how long the event loop is held up while the disk stands still',
+    kind: 'delay',
+    ask: 'small',
+    rate: 1000,
+    variants: { 'disk works': observed({ dump: 1 }), 'disk stalled': observed({ dump: 1, stalled: true }) },
+    reference: 'disk works',
+    targets: [{ metric: 'delay', of: 'disk stalled', over: 'disk works', atMost: 1.10 }]
+  },
+  'dump-stalled-closed': {
+    title: 'GET, 200 bytes, every request dumped: what gets through while the disk stands still',
+    kind: 'throughput',
+    ask: 'small',
+    variants: { 'disk works': observed({ dump: 1 }), 'disk stalled': observed({ dump: 1, stalled: true }) },
+    reference: 'disk works',
+    targets: [{ metric: 'rate', of: 'disk works', over: 'disk stalled', atMost: 1.10 }]
+  },
+  admin: {
+    title: 'GET, 200 bytes of JSON: the admin interface off, and on with nobody looking',
+    kind: 'closed',
+    ask: 'small',
+    variants: { off: observed({}), admin: observed({ admin: true }) },
+    reference: 'off',
+    targets: []
+  },
   'rate-2000': {
     title: 'GET, 200 bytes, 2,000 requests/s by the clock',
     kind: 'open',
@@ -233,6 +276,31 @@ function besideTenant (neighbour, statuses, options = {}) {
   }
 }
 
+/**
+ * The gateway with what watches it.
+ * @param {object} options See gateways/observing.js.
+ * @returns {Variant}
+ */
+function observed (options) {
+  return { file: 'gateways/gateway.js', ours: true, options, checked: true, copies: 3 }
+}
+
+/**
+ * @param {string} title
+ * @param {string} ask
+ * @returns {Scenario}
+ */
+function dumped (title, ask) {
+  return {
+    title: `${title}: no traffic dump, and one of a tenth of the requests`,
+    kind: 'closed',
+    ask,
+    variants: { off: observed({}), 'dump of 10 %': observed({ dump: 0.1 }) },
+    reference: 'off',
+    targets: [{ metric: 'cpu', of: 'dump of 10 %', over: 'off', atMost: 1.10 }]
+  }
+}
+
 /** @param {...string} names */
 function pick (...names) {
   return Object.fromEntries(names.map(name => [name, variants[name]]))
@@ -245,6 +313,7 @@ function pick (...names) {
  * @property {object} [options] Handed to the process beside `targets`.
  * @property {boolean} [severalCores] Not on the gateways' one core, but on all that load and upstreams leave (with two cores: on all).
  * @property {{ ask: string, rate: number, statuses: number[] }} [neighbour] Requests beside those that are measured, by the clock.
+ * @property {boolean} [checked] When all has been measured, the process is asked whether it did what it is measured for.
  * @property {number} copies Processes of the same code, since one may be 10 % off; `--copies` overrides.
  */
 

@@ -4,11 +4,12 @@
  * `resilience`: false switches the breakers off, true adds retries, checks and outlier detection. `tenants: n`: n known
  * tenants; one alone is named by the header `x-only-tenant`, several by `x-tenant-id`. `neighbour`: the tenants a and b, of
  * which a has a backend of its own that is `healthy`, `refused` or `silent`; `neighbourBreaker: false` leaves its circuit closed.
- * `websocket: true` forwards those, too.
+ * `websocket: true` forwards those, too. `metrics`, `log`, `tracing`, `dump` (share of the requests), `stalled` and `admin`: see observing.js.
  */
 import Fastify from 'fastify'
 import reverseproxy, { serverOptions } from '../../dist/index.js'
 import { options } from '../processes.js'
+import { check, logger, observing } from './observing.js'
 import { pool, serve } from './serve.js'
 
 const common = {
@@ -46,9 +47,10 @@ const neighbourhood = options.neighbour === undefined
       }
     }
 
-const app = Fastify({ ...serverOptions, logger: false })
+const app = Fastify({ ...serverOptions, ...logger })
 await app.register(reverseproxy, {
   ...resilience,
+  ...observing,
   tenancy: tenancy ?? neighbourhood,
   backends: Object.fromEntries(names.map((name, index) => [name, { ...common, targets: targetsOf(index) }])),
   headers: {
@@ -66,4 +68,4 @@ if (options.routes === undefined) {
 } else {
   for (const name of names) app.route({ method: ['GET'], url: `/${name}/items/:id`, proxy: { backend: name }, handler })
 }
-await serve(app)
+await serve(app, { check: () => check(app) })

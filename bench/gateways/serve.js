@@ -6,9 +6,12 @@ import { answer, ready } from '../processes.js'
 /** The same pool for all: undici's options. Connections outlive the other variants' turns. */
 export const pool = { connections: 128, pipelining: 1, keepAliveTimeout: 60_000, keepAliveMaxTimeout: 600_000 }
 
-/** @param {import('fastify').FastifyInstance} app */
-export async function serve (app) {
-  answer({ openCircuits: () => openCircuits(app), usage, connections: () => countConnections(app.server), watchDelay, delay })
+/**
+ * @param {import('fastify').FastifyInstance} app
+ * @param {Record<string, (argument: any) => any>} [more] What else the parent may call.
+ */
+export async function serve (app, more) {
+  answer({ ...more, openCircuits: () => openCircuits(app), usage, connections: () => countConnections(app.server), watchDelay, delay })
   await app.ready()
   app.server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
   await once(app.server, 'listening')
