@@ -27,6 +27,8 @@ const PATTERNS: Partial<Record<CheckName, string>> = {
   statusRange: '^[1-5](\\d\\d-[1-5]\\d\\d|xx)$',
   tenantHost: '\\{tenant\\}',
   fixedPath: '^/[^:*?]*$',
+  adminPrefix: '^/[^:*?]*[^:*?/]$',
+  bearerToken: '^[!-~]+$',
   metricPrefix: '^([a-zA-Z_:][a-zA-Z0-9_:]*)?$',
   dnsName: '^[A-Za-z0-9_.-]+$',
   consulAddress: '^(https?|unix)://',

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
+import type { AdminConfig } from './admin/types.ts'
 import type { Combine, CompositeConfig } from './composite/types.ts'
 import type { DiscoveryConfig } from './discovery/types.ts'
 import type { BackendDefaults, FullBackendOption, RouteOption } from './options/index.ts'
@@ -13,6 +14,7 @@ import type { Breaker, Ticket } from './circuit-breaker/index.ts'
 import type { Slot, Slots } from './concurrency.ts'
 import type { OutlierGroup, TargetHealth } from './health/index.ts'
 import type { MetricsConfig } from './metrics/types.ts'
+import type { ProbesConfig } from './probes/types.ts'
 import type { LogConfig } from './request-log/types.ts'
 import type { Budget } from './retry/index.ts'
 import type { Settings } from './routes/settings.ts'
@@ -377,6 +379,10 @@ export interface GatewayConfig {
   readonly tenancy: TenancyConfig | undefined
   /** undefined: nothing is counted. */
   readonly metrics: MetricsConfig | undefined
+  /** undefined: there is no admin interface. */
+  readonly admin: AdminConfig | undefined
+  /** undefined: nothing is asked by load balancers. */
+  readonly probes: ProbesConfig | undefined
   /** undefined: there are no spans. */
   readonly tracing: TracingConfig | undefined
   /** undefined: requests have no line in the log. */

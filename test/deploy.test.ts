@@ -12,6 +12,7 @@ import { parseAllDocuments } from 'yaml'
 import { parseConfigText } from '../lib/config-file.ts'
 import { createKubernetes } from '../lib/discovery/kubernetes.ts'
 import { parseOptions } from '../lib/options/index.ts'
+import { httpUpstream } from './helper.ts'
 import { startKubernetes, writeKubeconfig } from './helper/kubernetes.ts'
 
 const ROOT = join(import.meta.dirname ?? '.', '..')
@@ -120,7 +121,14 @@ t.test('ports agree, from the Service to gateway.yaml', async (t) => {
   t.equal(port.at('containerPort').value, gateway.server.port)
   t.equal(gateway.server.host, '0.0.0.0', 'a pod is called from outside')
   t.equal(one('Service').at('spec', 'ports', 0, 'targetPort').value, port.at('name').value)
-  for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) t.equal(container.at(probe, 'tcpSocket', 'port').value, port.at('name').value, probe)
+  for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) t.equal(container.at(probe, 'httpGet', 'port').value, port.at('name').value, probe)
+})
+
+t.test('probes ask for paths of gateway.yaml: whether it is ready for requests, and never for the sake of backends whether it lives', async (t) => {
+  const { live, ready } = parseOptions(gateway.gateway).probes!
+  t.ok(live !== undefined && ready !== undefined)
+  t.equal(container.at('readinessProbe', 'httpGet', 'path').value, ready)
+  for (const probe of ['startupProbe', 'livenessProbe']) t.equal(container.at(probe, 'httpGet', 'path').value, live, probe)
 })
 
 t.test('gateway.yaml is where the container reads it', async (t) => {
@@ -216,6 +224,26 @@ t.test('compose: files are there, ports agree, names are services', async (t) =>
     t.equal(services.at(address, 'environment', 'PORT').value, String(port))
     t.equal(services.at(address, 'environment', 'NAME').value, address)
   }
+})
+
+t.test('the health check of compose asks whether the gateway is ready', async (t) => {
+  const [compose] = await documents('compose.yaml')
+  const [how, ...command] = compose!.at('services', 'gateway', 'healthcheck', 'test').list.map(({ text }) => text)
+  t.same([how, command[0], command[1]], ['CMD', 'node', '-e'])
+  const { server, gateway } = parseConfigText(await read('compose/gateway.yaml'), { path: join(DEPLOY, 'compose/gateway.yaml'), env: {} })
+  const { ready } = parseOptions(gateway).probes!
+  let status = 200
+  const { port } = await httpUpstream(t, (request, response) => { response.writeHead(request.url === ready ? status : 404).end() })
+  const script = command[2]!
+  t.ok(script.includes(`127.0.0.1:${server.port}/`))
+  const run = async (): Promise<unknown> => {
+    const child = spawn(process.execPath, ['-e', script.replace(`:${server.port}/`, `:${port}/`)])
+    const [code] = await once(child, 'exit')
+    return code
+  }
+  t.equal(await run(), 0)
+  status = 503
+  t.equal(await run(), 1)
 })
 
 t.test('the small backend of compose answers and ends', async (t) => {

@@ -16,11 +16,14 @@ export interface Walk {
   readonly origin: Origin
 }
 
+/** Unknown options that say by their name that they are nobody's business. */
+const SECRET_OPTION = /token|secret|passw|passphrase|api-?key|credential/i
+
 /** Reports everything about `value` that `schema` forbids. `value` is our copy: plain objects without `__proto__`. */
 export function check (schema: Rules, value: unknown, path: string, walk: Walk): void {
   if (schema.anyOf !== undefined) {
     const branch = pickBranch(schema.anyOf, value)
-    return branch === undefined ? report(schema, value, path, walk) : check(branch, value, path, walk)
+    return branch === undefined ? report(mayBeSecret(schema, value) ? { ...schema, secret: true } : schema, value, path, walk) : check(branch, value, path, walk)
   }
   if (schema.json === true) return checkJson(value, path, walk)
   const isRight = schema.code !== undefined
@@ -115,7 +118,9 @@ function reportUnknown (schema: Rules, key: string, value: unknown, path: string
   const hint = schema.hints !== undefined && Object.hasOwn(schema.hints, key) ? schema.hints[key] : undefined
   const meant = nearest(key, known)
   const advice = hint ?? (meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`)
-  walk.problems.push({ path, rule: `is not an option; ${advice}`, value: shown(value) })
+  const likely = meant ?? /^did you mean "(\w+)"/.exec(hint ?? '')?.[1]
+  const isSecret = SECRET_OPTION.test(key) || (likely !== undefined && schema.properties?.[likely]?.secret === true)
+  walk.problems.push({ path, rule: `is not an option; ${advice}`, value: shown(value, isSecret) })
 }
 
 /** Names of a record: each by its rule, and header names not twice in different case. */
@@ -140,6 +145,11 @@ function checkCompany (schema: Rules, value: Record<string, unknown>, path: stri
     const missing = together.filter(key => !has(key))
     for (const key of missing) walk.problems.push({ path: at(path, key), rule: `is required beside ${together.filter(has).join(', ')}` })
   }
+}
+
+/** Where an object with a secret belongs, a text may be that secret. */
+function mayBeSecret ({ anyOf = [] }: Rules, value: unknown): boolean {
+  return typeof value === 'string' && anyOf.some(({ properties = {} }) => Object.values(properties).some(({ secret }) => secret === true))
 }
 
 /** An object as an error may show it: what its schema calls secret is left out. */

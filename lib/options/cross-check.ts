@@ -13,6 +13,7 @@ import { isRecord } from './copy.ts'
 import { crossCheckComposite, crossCheckStrategies } from './cross-check-composite.ts'
 import { crossCheckLog } from './cross-check-log.ts'
 import { crossCheckMetrics } from './cross-check-metrics.ts'
+import { crossCheckAdmin, crossCheckPlaces, crossCheckProbes } from './cross-check-places.ts'
 import { crossCheckResilience, crossCheckRouteResilience, crossCheckTargetHealth } from './cross-check-resilience.ts'
 import { crossCheckDiscovery } from './cross-check-discovery.ts'
 import { checkReserved, crossCheckTenancy, reservedPlaces } from './cross-check-tenancy.ts'
@@ -74,6 +75,9 @@ export function crossCheckGateway (options: Record<string, unknown>, walk: Walk)
   checkDeadlineHeader(options, walk.problems)
   crossCheckTenancy(options, walk.problems)
   crossCheckMetrics(options, walk.problems)
+  crossCheckAdmin(options, walk.problems)
+  crossCheckProbes(options, walk.problems)
+  crossCheckPlaces(options, walk.problems)
   crossCheckLog(options, walk.problems)
   crossCheckTrafficDump(options, walk.problems)
   const { routes } = options

@@ -89,6 +89,8 @@ export const DEFAULTS = {
     tenants: true,
     allRoutes: false
   },
+  admin: { prefix: '/_gateway', host: '127.0.0.1' },
+  probes: { live: '/health/live', ready: '/health/ready' },
   tracing: { propagate: true, publicEndpoint: false, probes: false, query: false, clientAddress: false },
   log: { requests: false, slow: 0, query: false, clientAddress: false },
   trafficDump: {

@@ -3,10 +3,12 @@
  */
 import type { GatewayConfig, HeaderRules, ViaConfig } from '../types.ts'
 import { DEFAULTS } from './defaults.ts'
+import { resolveAdmin } from './resolve-admin.ts'
 import { BUILT_IN_DEFAULTS, resolveBackend, resolveHeaderRules, resolveShared, type BackendDefaults } from './resolve-backend.ts'
 import { resolveLimits } from './resolve-limits.ts'
 import { resolveMetrics } from './resolve-metrics.ts'
 import { resolveLog, resolveTracing } from './resolve-observing.ts'
+import { resolveProbes } from './resolve-probes.ts'
 import { resolveRoute } from './resolve-route.ts'
 import { resolveTenancy } from './resolve-tenancy.ts'
 import { resolveTrafficDump } from './resolve-traffic-dump.ts'
@@ -26,6 +28,7 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
   const backendDefaults = resolveShared(options, BUILT_IN_DEFAULTS, origin)
   const { request, response } = resolveHeaderRules(headers)
   const rules: HeaderRules = { request: { forward: DEFAULTS.forward, ...request }, response }
+  const admin = resolveAdmin(options.admin)
   const level = { defaults: backendDefaults, headers: rules }
   return {
     backendDefaults,
@@ -42,7 +45,9 @@ export function resolveGateway (options: GatewayOptions, origin: Origin): Parsed
     },
     limits: resolveLimits(options.limits),
     tenancy: options.tenancy === undefined ? undefined : resolveTenancy(options.tenancy, origin),
-    metrics: resolveMetrics(options.metrics),
+    metrics: resolveMetrics(options.metrics, admin !== undefined),
+    admin,
+    probes: resolveProbes(options.probes, admin !== undefined),
     tracing: resolveTracing(options.tracing),
     log: resolveLog(options.log),
     trafficDump: resolveTrafficDump(options.trafficDump, origin),

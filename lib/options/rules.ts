@@ -70,6 +70,8 @@ export const RULES = {
   consulAddress: badConsulAddress,
   listenHost: value => HOST.test(value) || isIP(value) !== 0 ? undefined : 'must be an address or a host name',
   fixedPath: value => /[:*]/.test(value) ? 'must be one path: without parameters' : badLiteralPath(value),
+  adminPrefix: badAdminPrefix,
+  bearerToken: value => value === '' ? 'must not be empty' : /^[!-~]+$/.test(value) ? undefined : 'must be visible ASCII without spaces, as it is sent in a header',
   jsonPath: value => /^(?:\$\.)?[^\s.[\]$]+(?:\[\*\])?(?:\.[^\s.[\]]+(?:\[\*\])?)*$/.test(value) ? undefined : 'must be a name, or a way such as customer.cards.number, with * for any name; arrays do not count',
   metricPrefix: value => /^(?:[a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(value) ? undefined : 'must be letters, digits, "_" and ":", and not begin with a digit',
   portText: value => /^\d{1,5}$/.test(value) && Number(value) <= 65535 ? undefined : 'must be a port between 0 and 65535'
@@ -116,6 +118,12 @@ function badLiteralPath (value: string): string | undefined {
   if (value.startsWith('//')) return 'must start with one "/" only'
   const problem = pathProblem(encodeLiteral(value))
   return problem === undefined ? undefined : `must be a plain path; this one ${problem}`
+}
+
+/** A path that others are below. */
+function badAdminPrefix (value: string): string | undefined {
+  if (value === '/') return 'must be a path of its own, such as "/_gateway": all others would be below "/"'
+  return RULES.fixedPath(value) ?? (value.endsWith('/') ? 'must not end with "/"' : undefined)
 }
 
 /** A path with `:name` and `*` in it, perhaps with a query. */

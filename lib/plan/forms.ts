@@ -5,7 +5,7 @@
 import { BACKEND, COMPOSITE, HEADERS, PROXY, type Form } from '../options/forms.ts'
 
 /** Options of the gateway that backends start from, and those of the gateway alone. */
-export const GATEWAY: Form = { keys: { ...BACKEND.keys, headers: { keys: { ...HEADERS.keys, via: { short: 'name' } } } } }
+export const GATEWAY: Form = { keys: { ...BACKEND.keys, admin: { on: true }, probes: { on: true }, headers: { keys: { ...HEADERS.keys, via: { short: 'name' } } } } }
 
 export const ROUTE: Form = { keys: { proxy: { ...PROXY, keys: { ...PROXY.keys, websocket: { on: true } } }, composite: COMPOSITE } }
 

@@ -5,11 +5,13 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { Combine } from '../../composite/types.ts'
 import type { BalancerFactory } from '../../types.ts'
 import { DEFAULTS } from '../defaults.ts'
+import { adminSchema } from './admin.ts'
 import { backendSchema, sharedBackendProperties } from './backend.ts'
 import { globalHeadersSchema } from './headers.ts'
 import { limitsSchema } from './limits.ts'
 import { logSchema } from './log.ts'
 import { metricsSchema } from './metrics.ts'
+import { probesSchema } from './probes.ts'
 import { routeSchema } from './proxy.ts'
 import { tenancySchema } from './tenancy.ts'
 import { tracingSchema } from './tracing.ts'
@@ -34,6 +36,8 @@ export const declarativeProperties = {
   }, { description: 'What happens when the gateway closes.' })),
   tenancy: Type.Optional(tenancySchema),
   metrics: Type.Optional(metricsSchema),
+  admin: Type.Optional(adminSchema),
+  probes: Type.Optional(probesSchema),
   tracing: Type.Optional(tracingSchema),
   log: Type.Optional(logSchema),
   trafficDump: Type.Optional(trafficDumpSchema),
@@ -48,6 +52,10 @@ export const misplaced = {
   bodyLimit: 'did you mean "limits.body"?',
   tenants: 'did you mean "tenancy.tenants"?',
   opentelemetry: 'did you mean "tracing"?',
+  statusPage: 'did you mean "admin"?',
+  dashboard: 'did you mean "admin"?',
+  readiness: 'did you mean "probes"?',
+  liveness: 'did you mean "probes"?',
   dump: 'did you mean "trafficDump"?',
   prefix: 'register the plugin inside of a scope with a prefix'
 }

@@ -129,7 +129,7 @@ export const tenancySchema = object({
     default: initial.hashIds,
     secret: true,
     rule: 'must be true, false, or a text that is mixed in',
-    description: 'Whether logs show a hash in place of the id; a text is mixed in (HMAC).'
+    description: 'Whether logs, metrics, traces and dumps show a hash in place of the id; a text is mixed in (HMAC).'
   })),
   tenants: Type.Optional(Type.Record(Type.String(), tenantOrOffSchema, { description: 'The tenants by id; false refuses one.' })),
   load: Type.Optional(fn<LoadTenant>({ description: 'Code only: gives the options of a tenant that is not among tenants; undefined: there is none; false: it is refused. May be async.' })),
