@@ -9,14 +9,16 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { admits, createActiveCheck, createOutlierGroup, shareOf } from '../lib/health/index.ts'
 import { createProbe } from '../lib/health/probe.ts'
-import type { ActiveCheck, CheckStatus, OutlierGroup, TargetHealth } from '../lib/health/index.ts'
-import type { HealthConfig } from '../lib/resilience/types.ts'
+import type { ActiveCheck, CheckStatus, HealthChange, HealthState, OutlierGroup, TargetHealth, Tracker } from '../lib/health/index.ts'
+import type { BreakerName, HealthConfig } from '../lib/resilience/types.ts'
 import type { Backend, Refusal, Target } from '../lib/types.ts'
 
 declare module './core.ts' {
   interface ReverseProxy {
     /** How the targets are. Owner: plugins/health.ts */
     health: HealthApi
+    /** Told of every change of a check, and of every ejection; rooms push theirs at boot. Owner: plugins/health.ts */
+    healthChanges: HealthChange[]
     /** Whom checks tell, for the gateway that takes this one's place. Owner: plugins/health.ts */
     checksTell: Told
   }
@@ -56,6 +58,7 @@ const health: FastifyPluginAsync = async function health (fastify) {
   const { clock, config: { random }, registry } = reverseproxy
   /** Tenants' backends that have been here before. */
   const seen = new WeakSet<Backend>()
+  reverseproxy.healthChanges = []
   const told: Told = reverseproxy.checksTell = reverseproxy.previous?.checksTell ?? { by: fastify }
   let running = false
 
@@ -65,11 +68,6 @@ const health: FastifyPluginAsync = async function health (fastify) {
     if (checkOn(target)?.healthy === false) return 'unhealthy'
     const { tracker } = target.health ?? {}
     return tracker !== undefined && groupOf(backend)!.isEjected(tracker) ? 'ejected' : undefined
-  }
-
-  /** A target that tenants share is checked once, for all of them. */
-  function checkOn ({ health, of }: Target): ActiveCheck | undefined {
-    return health?.check ?? (of === undefined || health?.ownChecks === true ? undefined : of.health?.check)
   }
 
   /** A target that has come back takes its share little by little. */
@@ -86,13 +84,16 @@ const health: FastifyPluginAsync = async function health (fastify) {
     return reasonOf(target, backend) ?? (isWarming(target, backend, random) ? 'warming' : undefined)
   })
 
-  reverseproxy.observers.push(function noticeOutcome ({ outcome }, { backend }, { health, of }) {
+  reverseproxy.observers.push(function noticeOutcome ({ outcome }, { backend }, target) {
+    const { health, of } = target
     if (outcome === 'ok' || outcome === 'client-error') {
       if (health !== undefined) health.lastSuccess = clock.now()
       if (of?.health !== undefined) of.health.lastSuccess = clock.now()
     }
     if (health === undefined) return
-    if (health.tracker !== undefined) groupOf(backend)!.record(health.tracker, outcome!)
+    if (health.tracker === undefined) return
+    const group = groupOf(backend)!
+    if (group.record(health.tracker, outcome!)) tellEjected(told, target, backend, group, health.tracker)
   })
 
   // ---- who is watched
@@ -231,6 +232,33 @@ const health: FastifyPluginAsync = async function health (fastify) {
   }
 }
 
+/** A target that tenants share is checked once, for all of them. */
+function checkOn ({ health, of }: Target): ActiveCheck | undefined {
+  return health?.check ?? (of === undefined || health?.ownChecks === true ? undefined : of.health?.check)
+}
+
+/** Made outside of the room: who follows an ejection must not hold a gateway that is over. */
+function tellEjected (told: Told, target: Target, backend: Backend, group: OutlierGroup, tracker: Tracker): void {
+  const { healthChanges } = told.by.reverseproxy
+  if (healthChanges.length === 0) return
+  const name = nameOf(target, backend)
+  const fate = fateOf(target, group, tracker)
+  for (const change of healthChanges) change(name, 'ejected', fate)
+}
+
+function fateOf (target: Target, group: OutlierGroup, tracker: Tracker): () => HealthState | undefined {
+  return () => {
+    // it has gone, or results are of no interest any more
+    if (target.health?.tracker === undefined) return undefined
+    if (target.health.tracker === tracker && group.isEjected(tracker)) return 'ejected'
+    return checkOn(target)?.healthy === false ? 'unhealthy' : 'healthy'
+  }
+}
+
+function nameOf (target: Target, backend: Backend): BreakerName {
+  return { scope: backend.scope, backend: backend.name, target: target.id }
+}
+
 /** `healthy`: what another check of the target came to; other questions do not make it well. */
 function createCheck (told: Told, target: Target, backend: Backend, config: HealthConfig, healthy = config.initial === 'healthy'): Pick<TargetHealth, 'check' | 'close'> {
   const { clock, config: { random } } = told.by.reverseproxy
@@ -243,6 +271,7 @@ function createCheck (told: Told, target: Target, backend: Backend, config: Heal
     onChange (healthy) {
       if (healthy && target.health !== undefined) target.health.since = clock.now()
       told.by.log.warn({ backend: backend.name, target: target.id, healthy, check: target.health?.check?.status.last }, healthy ? 'a target is healthy again' : 'a target is unhealthy')
+      for (const change of told.by.reverseproxy.healthChanges) change(nameOf(target, backend), healthy ? 'healthy' : 'unhealthy')
       try {
         const answer: unknown = config.onChange?.({ backend: backend.name, target: target.id }, healthy)
         // an async one that rejects would end the process

@@ -1,5 +1,5 @@
 /** What is known of one target's health. One writer: plugins/health.ts */
-import type { HealthConfig, OutlierConfig, SlowStartConfig } from '../resilience/types.ts'
+import type { BreakerName, HealthConfig, OutlierConfig, SlowStartConfig } from '../resilience/types.ts'
 import type { ActiveCheck } from './active.ts'
 import type { Tracker } from './outlier.ts'
 
@@ -17,3 +17,12 @@ export interface TargetHealth {
   /** Clock time of its last answer below 500; -Infinity: none yet. */
   lastSuccess: number
 }
+
+/** As a change of it is told. */
+export type HealthState = 'healthy' | 'unhealthy' | 'ejected'
+
+/** What has become of an ejected target since; undefined: nobody asks any more. */
+export type Fate = () => HealthState | undefined
+
+/** Told of changes of checks, and of ejections, whose end nobody tells: `fate` knows it. */
+export type HealthChange = (target: BreakerName, state: HealthState, fate?: Fate) => void
