@@ -1,5 +1,5 @@
 /** Which target a call goes to: the balancer's word, among those that no gate speaks against. */
-import { BalancerError, ConnectionLimitError, NoTargetError, circuitOpen } from './errors.ts'
+import { BalancerError, ConnectionLimitError, NoTargetError, because, circuitOpen } from './errors.ts'
 import { candidates } from './health/index.ts'
 import type { PanicConfig } from './resilience/types.ts'
 import type { Backend, Call, Gate, Refusal, Target } from './types.ts'
@@ -31,8 +31,8 @@ export interface Foreseen {
 /** What `choose` would come to now; nothing moves. */
 export function foresee (call: Call, gates: readonly Gate[]): Foreseen {
   const { backend } = call
-  const { usable, config: { resilience: { panic } } } = backend
-  const found = usable.length === 0 ? [] : findCandidates(usable, call, gates, panic)
+  const { usable } = backend
+  const found = admitted(call, gates)
   try {
     if (usable.length === 0) throw noTarget(backend)
     if (found.length === 0) throw refuse(call, gates, usable)
@@ -42,6 +42,12 @@ export function foresee (call: Call, gates: readonly Gate[]): Foreseen {
   } catch (error) {
     return { found, target: undefined, error: error as Error }
   }
+}
+
+/** Those that `choose` would choose among now; nothing moves. */
+export function admitted (call: Call, gates: readonly Gate[]): readonly Target[] {
+  const { usable, config: { resilience: { panic } } } = call.backend
+  return usable.length === 0 ? [] : findCandidates(usable, call, gates, panic)
 }
 
 /** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
@@ -81,7 +87,7 @@ export function isRefused (target: Target, call: Call, gates: readonly Gate[]): 
 /** Why none of these targets may be used. */
 export function refuse (call: Call, gates: readonly Gate[], targets: readonly Target[]): Error {
   const reasons = targets.map(target => refusal(target, call, gates))
-  const cause = new Error(`backend ${call.backend.name}: ${targets.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
+  const cause = because(`backend ${call.backend.name}: ${targets.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
   if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) {
     return circuitOpen(Math.min(...targets.flatMap(({ breaker }) => breaker === undefined || breaker.admits ? [] : [breaker.retryAfter])), cause)
   }
@@ -89,7 +95,7 @@ export function refuse (call: Call, gates: readonly Gate[], targets: readonly Ta
 }
 
 function noTarget ({ name }: Backend): Error {
-  return new NoTargetError({ cause: new Error(`backend ${name} has no active target`) })
+  return new NoTargetError({ cause: because(`backend ${name} has no active target`) })
 }
 
 function peek ({ balancer }: Backend, targets: readonly Target[], call: Call): Target | undefined {

@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { parseOptions } from '../lib/options/index.ts'
 import { checkServer } from '../lib/server-options.ts'
+import admin from './admin.ts'
 import backends from './backends.ts'
 import circuitBreaker from './circuit-breaker.ts'
 import composite from './composite.ts'
@@ -16,6 +17,8 @@ import forward from './forward.ts'
 import headers from './headers.ts'
 import health from './health.ts'
 import metrics from './metrics.ts'
+import probes from './probes.ts'
+import recent from './recent.ts'
 import redirects from './redirects.ts'
 import request from './request.ts'
 import requestLog from './request-log.ts'
@@ -56,10 +59,13 @@ async function registerRooms (fastify: FastifyInstance, options: GatewayOptions,
   await fastify.register(shutdown)
   await fastify.register(websocket)
   await fastify.register(explain)
+  await fastify.register(probes)
   await fastify.register(metrics)
+  await fastify.register(recent)
   await fastify.register(tenancy)
   await fastify.register(composite)
   await fastify.register(request)
+  await fastify.register(admin)
   await fastify.register(routes)
 }
 

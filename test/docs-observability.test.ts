@@ -35,6 +35,7 @@ t.test('every ts block runs and has the right types', async t => {
     sourceOf: ({ text }) => `${AROUND}${text}export { app, reverseproxy }\n`,
     async check (t, app, { heading }) {
       if (heading === 'Metrics of your own') await checkOwn(t, app)
+      if (heading === 'Probes') t.same((await app.inject('/may-i')).json(), { ready: true, reasons: [] })
       if (heading === 'Numbers for programs') {
         await app.inject('/x')
         t.has((await app.inject('/numbers')).json(), { share: 1, orders: { ok: 1 } })
@@ -63,6 +64,7 @@ t.test('a scrape shows each of these metrics, with this type and these labels', 
     backends: { orders: { url: up, concurrency: 5 }, found: { discovery: { static: [up] } } },
     metrics: { defaultMetrics: false },
     tenancy: { tenants: { acme: {} } },
+    trafficDump: { directory: t.testdir() },
     routes: [{ path: '/page', composite: { parts: { one: { backend: 'orders' } } } }, { path: '/found', proxy: 'found' }]
   }, app => { app.get('/x', { proxy: 'orders' }, app.reverseproxy.handler) })
   for (const path of ['/x', '/page', '/found']) await fetch(url + path, { headers: { 'x-tenant-id': 'acme' } })
@@ -123,6 +125,27 @@ t.test('the line of a request is what the document shows', async t => {
 t.test('failures have the level that the document gives them', async t => {
   const [, second] = document.blocks.filter(({ language, heading }) => language === 'yaml' && heading === 'Logs')
   t.has(await lineWith(t, second!.text), { level: 40, status: 500 })
+})
+
+// ---- probes
+
+const ofProbes = document.blocks.filter(({ heading }) => heading === 'Probes')
+
+for (const block of ofProbes.filter(({ language }) => language === 'yaml')) {
+  t.test(label(block), async t => {
+    const { gateway, config } = parseConfigText(withPorts(`${block.text}backends: { orders: http://127.0.0.1:4002 }\n`), { path: join(ROOT, 'gateway.yaml'), env: {} })
+    const { app } = await startGateway(t, gateway, () => {})
+    const { live, ready } = config.probes!
+    t.same((await app.inject(live!)).json(), { status: 'ok' })
+    t.same((await app.inject(ready!)).json(), { status: 'ready' })
+  })
+}
+
+t.test('the answer of a gateway that is not ready is what the document shows', async t => {
+  const { text } = ofProbes.find(({ language }) => language === 'json')!
+  const { app } = await startGateway(t, { backends: { orders: { targets: [{ url: withPorts('http://127.0.0.1:4002'), active: false }] } }, probes: { required: ['orders'] } }, () => {})
+  app.reverseproxy.closing = true
+  t.same((await app.inject('/health/ready')).json(), JSON.parse(text))
 })
 
 t.test('there are no blocks that nothing looks at', async t => {

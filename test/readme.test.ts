@@ -368,6 +368,8 @@ const SECTIONS: Record<string, string[]> = {
   limits: ['limits'],
   shutdown: ['shutdown'],
   metrics: ['metrics'],
+  admin: ['admin'],
+  probes: ['probes'],
   tracing: ['tracing'],
   log: ['log'],
   trafficDump: ['trafficDump'],

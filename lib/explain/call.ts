@@ -1,6 +1,6 @@
 /** What would become of a call now, by the code that decides it. */
-import { foresee, refusal } from '../choose.ts'
-import type { Call, Gate, Target } from '../types.ts'
+import { admitted, foresee, refusal } from '../choose.ts'
+import type { Backend, Call, Gate, Target } from '../types.ts'
 import type { AnsweredWith, CallExplanation, TargetExplanation } from './types.ts'
 
 export function explainCall (call: Call, gates: readonly Gate[]): CallExplanation {
@@ -23,7 +23,7 @@ export function explainCall (call: Call, gates: readonly Gate[]): CallExplanatio
     balancer: typeof balancer === 'string' ? balancer : balancer.type,
     targets: backend.targets.map((one): TargetExplanation => {
       const { id, state, weight, inflight } = one
-      const excluded = found.includes(one) ? undefined : reasonOf(one, call, gates)
+      const excluded = found.includes(one) ? undefined : reasonOf(one, call, gates, found)
       return { url: id, state, weight, inflight, chosen: one === target, ...(excluded === undefined ? undefined : { excluded }) }
     }),
     chosen: target?.id ?? null,
@@ -31,7 +31,21 @@ export function explainCall (call: Call, gates: readonly Gate[]): CallExplanatio
   }
 }
 
-function reasonOf (target: Target, call: Call, gates: readonly Gate[]): string {
+/**
+ * Why targets of a backend get no calls now, in the words of an explanation; those that get some are left out. What is warming up
+ * gets some.
+ */
+export function exclusions (backend: Backend, gates: readonly Gate[]): Map<Target, string> {
+  // what gates and choice look at of a call that says nothing of its own
+  const call = { backend, settings: { breaks: true }, tried: undefined } as unknown as Call
+  const found = admitted(call, gates)
+  return new Map(backend.targets.flatMap(target => {
+    const reason = found.includes(target) ? 'warming' : reasonOf(target, call, gates, found)
+    return reason === 'warming' ? [] : [[target, reason] as const]
+  }))
+}
+
+function reasonOf (target: Target, call: Call, gates: readonly Gate[], found: readonly Target[]): string {
   const { breaker, inflight, maxConnections, state, weight } = target
   if (state !== 'active') return state
   if (weight === 0) return 'weight 0'
@@ -39,8 +53,9 @@ function reasonOf (target: Target, call: Call, gates: readonly Gate[]): string {
   switch (reason) {
     case 'circuit-open': return breaker === undefined ? reason : `circuit-open: a trial in ${Math.ceil(breaker.retryAfter / 1000)} s`
     case 'limit': return `limit: ${inflight} of ${maxConnections}`
-    // a lot is drawn for each call
-    case undefined: return 'warming'
+    // where nobody is chosen from, it is not for the target's own sake; else a lot is drawn for each call
+    case 'warming':
+    case undefined: return found.length === 0 ? 'panic' : 'warming'
     default: return reason
   }
 }

@@ -66,6 +66,6 @@ export interface TargetExplanation {
   readonly weight: number
   readonly inflight: number
   readonly chosen: boolean
-  /** Why it would not be chosen: `draining`, `inactive`, `weight 0`, `unhealthy`, `ejected`, `circuit-open …`, `limit …`, `warming`. */
+  /** Why it would not be chosen: `draining`, `inactive`, `weight 0`, `unhealthy`, `ejected`, `circuit-open …`, `limit …`, `panic`, `warming`. */
   readonly excluded?: string
 }

@@ -1,7 +1,8 @@
 /** The commands that do not serve: `check`, `routes`, `schema`, and wrong usage. */
 import t from 'tap'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { checkFile } from '../../cli/check.ts'
 import { command, start } from './command.ts'
 
 const folder = t.testdir({
@@ -45,8 +46,38 @@ t.test('check lists everything that is wrong with place, path, rule and value, a
   ])
 })
 
+t.test('check tells what packages are missing: a warning where the gateway would start without, else an error', async (t) => {
+  const found = { namespace: 'shop', service: 'orders' }
+  const without = async (options: Record<string, unknown>, ...names: string[]) => {
+    const file = join(folder, 'packages.json')
+    writeFileSync(file, JSON.stringify(options))
+    const capture = (stream: NodeJS.WriteStream) => t.capture(stream, 'write', () => true)
+    const [stdout, stderr] = [capture(process.stdout), capture(process.stderr)]
+    const code = await checkFile(file, name => !names.includes(name)).catch((error: Error) => error.message)
+    const [out = '', err = ''] = [stdout, stderr].map(calls => calls().map(({ args: [text] }) => String(text).replaceAll(file, 'FILE')).join(''))
+    stdout.restore()
+    stderr.restore()
+    return { code: typeof code === 'number' ? code : code.replaceAll(file, 'FILE'), out, err }
+  }
+  const needs = (name: string) => `needs the package "${name}": npm install ${name}`
+  const options = { backends: { a: 'http://a', b: { discovery: { kubernetes: found } } }, tenancy: { tenants: { acme: { backends: { a: { discovery: { kubernetes: found } } } }, none: false } } }
+  const ok = 'FILE: OK (2 backends, 0 routes)\n'
+  t.same(await without(options), { code: 0, out: ok, err: '' })
+  t.same(await without(options, '@kubernetes/client-node'), {
+    code: 0,
+    out: ok,
+    err: ['backends.b', 'tenancy.tenants.acme.backends.a'].map(path => `FILE: warning: ${path}.discovery.kubernetes: ${needs('@kubernetes/client-node')}\n`).join('')
+  })
+  t.same(await without({ backends: { b: { discovery: { kubernetes: found, onBootTimeout: 'refuse' } } } }, '@kubernetes/client-node'), {
+    code: `FILE: wrong option\n  backends.b.discovery.kubernetes: ${needs('@kubernetes/client-node')}`, out: '', err: ''
+  })
+  t.same(await without({ backends: { a: 'http://a' }, tracing: true }, '@opentelemetry/api'), { code: `FILE: wrong option\n  tracing: ${needs('@opentelemetry/api')}`, out: '', err: '' })
+  t.same(await without({ backends: { a: 'http://a', c: 'http://c' } }, '@kubernetes/client-node', '@opentelemetry/api'), { code: 0, out: ok, err: '' })
+})
+
 t.test('check of a file that is not there ends with 1', async (t) => {
-  t.match(await command(t, 'check', join(folder, 'none.yaml')), { code: 1, stderr: /no such file/ })
+  const none = join(folder, 'none.yaml')
+  for (const name of ['check', 'serve', 'routes']) t.same(await command(t, name, none), { code: 1, stdout: '', stderr: `${none}: no such file\n` })
 })
 
 t.test('routes prints an aligned table', async (t) => {
