@@ -9,7 +9,7 @@ import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyPluginAsync } from 'fastify'
 import { createBreaker } from '../lib/circuit-breaker/index.ts'
 import { createInstead } from '../lib/circuit-breaker/instead.ts'
-import { circuitOpen } from '../lib/errors.ts'
+import { because, circuitOpen } from '../lib/errors.ts'
 import type { Clock } from '../lib/deadlines.ts'
 import type { Breaker, BreakerState, BreakerStats, Ticket } from '../lib/circuit-breaker/index.ts'
 import type { FullBackendOption } from '../lib/options/index.ts'
@@ -98,7 +98,7 @@ const circuitBreaker: FastifyPluginAsync = async function circuitBreaker (fastif
     if (breaker === undefined) return next(call)
     const ticket = breaker.enter()
     // the gate was asked a moment ago, within the same tick
-    if (ticket === undefined) return Promise.reject(circuitOpen(breaker.retryAfter, new Error(`backend ${call.backend.name}: the circuit has just opened`)))
+    if (ticket === undefined) return Promise.reject(circuitOpen(breaker.retryAfter, because(`backend ${call.backend.name}: the circuit has just opened`)))
     call.ticket = ticket
     return ticket.trial ? tryOut(next, call, ticket) : next(call)
   }

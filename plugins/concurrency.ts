@@ -9,7 +9,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import { createSlots } from '../lib/concurrency.ts'
-import { ConnectionLimitError, TimeoutError } from '../lib/errors.ts'
+import { ConnectionLimitError, TimeoutError, because } from '../lib/errors.ts'
 import { Wait } from '../lib/wait.ts'
 import type { Slot, Slots } from '../lib/concurrency.ts'
 import type { ConcurrencyConfig } from '../lib/resilience/types.ts'
@@ -91,7 +91,7 @@ function crowd (slots: Slots, group: string | undefined): string {
 }
 
 function full ({ backend }: Call, what: string): Error {
-  return new ConnectionLimitError({ cause: new Error(`backend ${backend.name}: ${what}`) })
+  return new ConnectionLimitError({ cause: because(`backend ${backend.name}: ${what}`) })
 }
 
 export default fp(concurrency, { name: 'reverseproxy-concurrency', fastify: '5.x', dependencies: ['reverseproxy-core', 'reverseproxy-backends'] })
