@@ -30,7 +30,7 @@ export async function startWorkers (load: () => Promise<ConfigFile>, size: numbe
   let waiting: ReturnType<typeof apply> | undefined
 
   cluster.setupPrimary({ exec: fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url)), args: [], serialization: 'advanced' })
-  const crew = createCrew({ size, file, log: () => log, random: Math.random, onWorker: worker => { answerScrapes(worker, crew) } })
+  const crew = createCrew({ size, file, log: () => log, random: Math.random, onWorker: worker => { answerScrapes(worker, crew); passOn(worker, crew) } })
   process.on('exit', () => { crew.kill() })
   await crew.start()
   show()
@@ -93,6 +93,14 @@ function answerScrapes ({ process: worker }: GatewayWorker, { workers }: Crew): 
     const { id } = message
     const answer = (told: { text: string } | { error: string }): void => { worker.send({ kind: 'reverseproxy:scraped', id, ...told }, undefined, () => {}) }
     collectFromWorkers(processesOf(workers), SCRAPE).then(text => { answer({ text }) }, (error: Error) => { answer({ error: error.message }) })
+  })
+}
+
+/** What an operator tells one worker, the others do as well. */
+function passOn (from: GatewayWorker, { workers }: Crew): void {
+  from.process.on('message', (message: unknown) => {
+    if (!isMessage(message, 'reverseproxy:done')) return
+    for (const worker of workers) if (worker !== from && worker.state === 'serving') worker.tell(message)
   })
 }
 

@@ -11,7 +11,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fas
 import type { AddressInfo } from 'node:net'
 import { createAccess, createAdmin, createAdminServer, declareAdmin, describeAdmin, isLoopbackOnly } from '../lib/admin/index.ts'
 import { packageVersion } from '../lib/package-version.ts'
-import type { Address, Admin, AdminServer, Events } from '../lib/admin/index.ts'
+import type { Address, Admin, AdminServer, Deed, Events } from '../lib/admin/index.ts'
 import type { AdminConfig } from '../lib/admin/types.ts'
 
 declare module './core.ts' {
@@ -26,6 +26,10 @@ declare module './core.ts' {
 export interface AdminApi {
   /** Of the server of its own; undefined: there is none, or it does not listen. */
   readonly address: AddressInfo | undefined
+  /** Told of every action that somebody asks this process for. Writer: who runs several processes. */
+  relay: ((deed: Deed) => void) | undefined
+  /** Does here what was done in another process. */
+  repeat (deed: Deed): void
 }
 
 interface HandedOn {
@@ -42,12 +46,13 @@ const admin: FastifyPluginAsync = async function admin (fastify) {
   const { reverseproxy } = fastify
   const { config: { admin: config } } = reverseproxy
   reverseproxy.adminParts = undefined
-  reverseproxy.admin = { get address () { return reverseproxy.adminParts?.server?.address } }
+  const api: AdminApi = reverseproxy.admin = { get address () { return reverseproxy.adminParts?.server?.address }, relay: undefined, repeat () {} }
   if (config === undefined) {
     reverseproxy.successions.push(endTheirs)
     return
   }
-  const made = createAdmin({ gateway: reverseproxy, facts: factsOfProcess(), log: fastify.log })
+  const made = createAdmin({ gateway: reverseproxy, facts: factsOfProcess(), log: fastify.log, relay (deed) { api.relay?.(deed) } })
+  api.repeat = made.actions.repeat
   const own: HandedOn = reverseproxy.adminParts = { events: made.events, server: undefined }
   fastify.addHook('onRoute', function noticeRoute (route) { made.routes.notice(route, reverseproxy.handler) })
   if (config.port === undefined) await showInApp(fastify, config, made)

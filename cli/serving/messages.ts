@@ -1,7 +1,11 @@
 /**
  * What the primary and its workers say to each other.
  */
+import type { Deed } from '../../lib/admin/index.ts'
 import type { PortableFile } from './portable.ts'
+
+/** Somebody has told one worker what to do: all do it. */
+interface Done { readonly kind: 'reverseproxy:done', readonly deed: Deed }
 
 export type ToWorker =
   /** Once, and first: the answer to `ready`. */
@@ -11,6 +15,7 @@ export type ToWorker =
   | { readonly kind: 'reverseproxy:refused' }
   /** Drain, and end with 0. `replaced`: others go on, so connections have time to end by themselves. */
   | { readonly kind: 'reverseproxy:end', readonly replaced: boolean }
+  | Done
   | { readonly kind: 'reverseproxy:scraped', readonly id: number, readonly text?: string, readonly error?: string }
 
 export type FromWorker =
@@ -22,6 +27,7 @@ export type FromWorker =
   | { readonly kind: 'reverseproxy:reloaded', readonly id: number, readonly waiting: readonly string[], readonly error?: string }
   /** It wants to be replaced (a signal of its own), or ends already (a fault). */
   | { readonly kind: 'reverseproxy:leaving', readonly why: string, readonly ends: boolean }
+  | Done
   /** Somebody asked it for the metrics of all. */
   | { readonly kind: 'reverseproxy:scrape', readonly id: number }
 

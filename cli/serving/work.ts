@@ -25,14 +25,21 @@ export function work (): void {
 
   async function serve (): Promise<void> {
     gateway = await startGateway(async () => file!, { quiet: true })
-    scrapes.answerFor(gateway.app.reverseproxy.metrics.registry)
+    settle()
     end = drainWhenTold(gateway, () => { tellPrimary({ kind: 'reverseproxy:leaving', why: 'a fault', ends: true }) })
     tellPrimary({ kind: 'reverseproxy:serving', addresses: gateway.addresses })
   }
 
+  /** What it shows and does is for all workers. */
+  function settle (): void {
+    const { admin, metrics } = gateway!.app.reverseproxy
+    scrapes.answerFor(metrics.registry)
+    admin.relay = deed => { tellPrimary({ kind: 'reverseproxy:done', deed }) }
+  }
+
   async function reload (id: number): Promise<void> {
     const became = await gateway!.reload()
-    scrapes.answerFor(gateway!.app.reverseproxy.metrics.registry)
+    settle()
     tellPrimary({
       kind: 'reverseproxy:reloaded',
       id,
@@ -62,6 +69,8 @@ export function work (): void {
       reload(message.id)
     } else if (isMessage(message, 'reverseproxy:end')) {
       leave(message.replaced)
+    } else if (isMessage(message, 'reverseproxy:done')) {
+      gateway?.app.reverseproxy.admin.repeat(message.deed)
     } else if (isMessage(message, 'reverseproxy:refused')) {
       gateway?.app.reverseproxy.metrics.reloadFailed()
     }

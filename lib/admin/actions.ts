@@ -15,11 +15,18 @@ export interface Wish {
   readonly remoteAddress: string
 }
 
+/** An action that was done, for the processes beside this one. */
+export interface Deed extends Wish {
+  readonly action: 'drain' | 'undrain' | 'check' | 'open breaker' | 'close breaker'
+}
+
 export interface ActionsTools {
   readonly gateway: Gateway
   readonly views: BackendViews
   readonly mask: Mask
   readonly log: { info (facts: object, message: string): void, error (facts: object, message: string): void }
+  /** Told of what was asked for here; not of what is repeated. */
+  relay (deed: Deed): void
 }
 
 /** All throw AdminUnknownError for names that are not there. */
@@ -32,9 +39,13 @@ export interface Actions {
   /** @throws AdminConflictError where there are no circuits */
   openBreaker (wish: Wish): ActionResult
   closeBreaker (wish: Wish): ActionResult
+  /** Does what was done in another process. What is not there is let be: names differ for a moment where configurations do. */
+  repeat (deed: Deed): void
 }
 
-export function createActions ({ gateway, views, mask, log }: ActionsTools): Actions {
+export function createActions ({ gateway, views, mask, log, relay }: ActionsTools): Actions {
+  let repeating = false
+
   function existing ({ backend: name, target, tenant }: Wish): Backend {
     if (gateway.registry.resolve(name) === undefined) throw new AdminUnknownError(unknownBackend(name))
     const backend = found(() => gateway.registry.existing(name, tenant))
@@ -45,7 +56,8 @@ export function createActions ({ gateway, views, mask, log }: ActionsTools): Act
     return backend
   }
 
-  function note (action: string, { backend, target, tenant, remoteAddress }: Wish): void {
+  function note (action: Deed['action'], { backend, target, tenant, remoteAddress }: Wish): void {
+    if (!repeating) relay({ action, backend, target, tenant, remoteAddress })
     log.info({
       action,
       backend,
@@ -67,7 +79,7 @@ export function createActions ({ gateway, views, mask, log }: ActionsTools): Act
     return result(wish)
   }
 
-  return {
+  const actions: Actions = {
     drain (wish) {
       const { backend, target } = wish
       existing(wish)
@@ -92,8 +104,33 @@ export function createActions ({ gateway, views, mask, log }: ActionsTools): Act
       return { ...result(wish), healthy }
     },
     openBreaker: wish => breaker('open', wish),
-    closeBreaker: wish => breaker('close', wish)
+    closeBreaker: wish => breaker('close', wish),
+    repeat (deed) {
+      repeating = true
+      try {
+        const done = doing[deed.action](deed)
+        if (done instanceof Promise) done.catch(skip)
+      } catch (error) {
+        skip(error)
+      } finally {
+        repeating = false
+      }
+    }
   }
+
+  const doing: Readonly<Record<Deed['action'], (deed: Deed) => unknown>> = {
+    drain: deed => actions.drain(deed as Deed & { readonly target: string }),
+    undrain: deed => actions.undrain(deed as Deed & { readonly target: string }),
+    check: actions.check,
+    'open breaker': actions.openBreaker,
+    'close breaker': actions.closeBreaker
+  }
+
+  function skip (error: unknown): void {
+    log.info({ err: error }, 'admin: nothing to be done here of what was done in another process')
+  }
+
+  return actions
 }
 
 export function unknownBackend (name: string): string {

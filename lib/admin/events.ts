@@ -12,8 +12,11 @@ const MOST = 32
 /** Between two looks at the gateway, ms. */
 const PAUSE = 1_000
 
-/** Who has more than so many bytes before them does not read. */
-const LARGEST_PILE = 1_048_576
+/** Who has more than so many bytes before them is told nothing new until they have read that. */
+const LARGEST_PILE = 65_536
+
+/** And who has not done so for so many looks does not read. */
+const PATIENCE = 30
 
 /** Who has not taken in the end by then does not read, either, ms. */
 const GRACE = 2_000
@@ -35,28 +38,56 @@ export interface Events {
   end (): void
 }
 
+interface Reader {
+  readonly stream: Readable
+  readonly output: Writable
+  /** Looks that were missed, one after the other; of the changes since the first of them nothing is known. */
+  missed: number
+}
+
 const NOTHING: RecentHistory = Object.freeze({ interval: PAUSE, points: [], transitions: [], samples: [] })
 
 export function createEvents ({ look, recent, clock, onError }: EventsTools): Events {
-  const streams = new Map<Readable, Writable>()
+  const readers = new Set<Reader>()
   let over = false
   let timer: NodeJS.Timeout | undefined
   let unsubscribe = (): void => {}
 
   function tell (text: string): void {
-    for (const stream of streams.keys()) {
-      if (stream.readableLength > LARGEST_PILE) stream.destroy()
-      else stream.push(text)
+    for (const reader of readers) {
+      if (reader.missed === 0 && !fallsBehind(reader)) reader.stream.push(text)
     }
   }
 
   function tick (): void {
     timer = clock.setTimeout(tick, PAUSE)
     try {
-      tell(looked())
+      const text = looked()
+      for (const reader of readers) show(reader, text)
     } catch (error) {
       onError(error)
     }
+  }
+
+  function show (reader: Reader, text: string): void {
+    if (fallsBehind(reader)) {
+      if (++reader.missed > PATIENCE) reader.stream.destroy()
+      return
+    }
+    reader.stream.push(text)
+    if (reader.missed > 0) reader.stream.push(past())
+    reader.missed = 0
+  }
+
+  /** Those that miss a change between two looks are behind from then on. */
+  function fallsBehind (reader: Reader): boolean {
+    const behind = reader.stream.readableLength > LARGEST_PILE
+    if (behind && reader.missed === 0) reader.missed = 1
+    return behind
+  }
+
+  function past (): string {
+    return eventOf('history', recent()?.history() ?? NOTHING)
   }
 
   function looked (): string {
@@ -76,26 +107,27 @@ export function createEvents ({ look, recent, clock, onError }: EventsTools): Ev
     unsubscribe = () => {}
   }
 
-  function leave (stream: Readable): void {
-    if (streams.delete(stream) && streams.size === 0) rest()
+  function leave (reader: Reader): void {
+    if (readers.delete(reader) && readers.size === 0) rest()
   }
 
   return {
-    get size () { return streams.size },
-    get isFull () { return over || streams.size >= MOST },
+    get size () { return readers.size },
+    get isFull () { return over || readers.size >= MOST },
     open (output) {
       const stream = new Readable({ read () {} })
-      stream.push(`retry: 1000\n\n${looked()}${eventOf('history', recent()?.history() ?? NOTHING)}`)
-      if (streams.size === 0) begin()
-      streams.set(stream, output)
+      stream.push(`retry: 1000\n\n${looked()}${past()}`)
+      if (readers.size === 0) begin()
+      const reader: Reader = { stream, output, missed: 0 }
+      readers.add(reader)
       // who goes away in the middle is no fault
-      pipeline(stream, output, () => { leave(stream) })
+      pipeline(stream, output, () => { leave(reader) })
     },
     end () {
       over = true
-      const outputs = [...streams.values()]
-      for (const stream of streams.keys()) stream.push(null)
-      streams.clear()
+      const outputs = [...readers].map(({ output }) => output)
+      for (const { stream } of readers) stream.push(null)
+      readers.clear()
       rest()
       if (outputs.length > 0) clock.setTimeout(() => { for (const output of outputs) output.destroy() }, GRACE)
     }

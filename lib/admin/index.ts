@@ -19,6 +19,7 @@ import type { AdminStatus, BackendStatus } from './types.ts'
 
 export { createAccess, isLoopbackOnly } from './access.ts'
 export type { Access, Address } from './access.ts'
+export type { Deed } from './actions.ts'
 export { declareAdmin } from './declare.ts'
 export { describeAdmin } from './openapi.ts'
 export { createAdminServer } from './server.ts'
@@ -41,9 +42,10 @@ export interface AdminTools {
   readonly gateway: Admin['gateway'] & { readonly clock: EventsTools['clock'] }
   readonly facts: ProcessFacts
   readonly log: ActionsTools['log']
+  readonly relay: ActionsTools['relay']
 }
 
-export function createAdmin ({ gateway, facts, log }: AdminTools): Admin {
+export function createAdmin ({ gateway, facts, log, relay }: AdminTools): Admin {
   const { config } = gateway
   const mask = createMask(config.trafficDump === undefined ? [] : [config.trafficDump.redact])
   const views = createBackendViews(gateway, mask)
@@ -59,7 +61,7 @@ export function createAdmin ({ gateway, facts, log }: AdminTools): Admin {
     mask,
     views,
     look,
-    actions: createActions({ gateway, views, mask, log }),
+    actions: createActions({ gateway, views, mask, log, relay }),
     events: createEvents({ look, recent: () => gateway.recent, clock: gateway.clock, onError (err) { log.error({ err }, 'the admin interface could not tell what happens') } }),
     routes: createRouteList(config),
     page: statusPage()

@@ -99,7 +99,7 @@ function load (origin: string) {
   }
 }
 
-const fileOf = (url: string, server = 'port: 0', more = ''): string => `server: { ${server} }\nbackends: { up: "${url}" }\ndefaultBackend: up\nmetrics: true\n${more}`
+const fileOf = (url: string, server = 'port: 0', more = ''): string => `server: { ${server} }\nbackends: { up: "${url}" }\ndefaultBackend: up\nmetrics: true\nadmin: true\n${more}`
 
 t.test('a gateway with two workers', async t => {
   const { url, waiting } = await backend(t)
@@ -117,6 +117,29 @@ t.test('a gateway with two workers', async t => {
 
   await t.test('metrics at any of them are those of all', async t => {
     for (let n = 0; n < 3; n++) t.match(await ask(origin, '/metrics'), /^reverseproxy_requests_total\{[^}]*code="200"\} 6$/m)
+  })
+
+  await t.test('what an operator tells one of them, all of them do', async t => {
+    const act = async (action: string): Promise<number> => {
+      const headers = { 'content-type': 'application/json' }
+      return (await fetch(`${origin}/_gateway/backends/up/${action}`, { method: 'POST', headers, body: JSON.stringify({ target: url }) })).status
+    }
+    const requests = async (path: string, times: number): Promise<string[]> => await Promise.all(Array.from({ length: times }, () => ask(origin, path)))
+    t.equal(await act('drain'), 200)
+    await said(/^admin: drain$/, 2)
+    t.equal(new Set(lines().filter(({ msg }) => msg === 'admin: drain').map(({ pid }) => pid)).size, 2)
+    t.same([...new Set((await requests('/x', 6)).map(answer => answer.slice(0, 3)))], ['503'])
+    t.equal(await act('undrain'), 200)
+    await said(/^admin: undrain$/, 2)
+    t.same([...new Set(await requests('/x', 6))], ['backend saw /x'])
+    t.equal(await act('breaker/open'), 200)
+    await said(/^admin: open breaker$/, 2)
+    t.same([...new Set((await requests('/x', 6)).map(answer => answer.slice(0, 3)))], ['503'])
+    t.equal(await act('breaker/close'), 200)
+    await said(/^admin: close breaker$/, 2)
+    t.same([...new Set(await requests('/x', 6))], ['backend saw /x'])
+    const workers = (await requests('/_gateway/status', 8)).map(text => (JSON.parse(text) as { worker: number }).worker)
+    t.same([...new Set(workers)].sort(), [1, 2])
   })
 
   await t.test('a wrong configuration is refused, and workers are not told', async t => {

@@ -120,6 +120,26 @@ t.test('who does not read gets no pile', async t => {
   quick.output.destroy()
 })
 
+t.test('who reads slowly misses what comes meanwhile, and then has the whole history again', async t => {
+  const { clock, events, listeners, seen } = scene()
+  seen.size = 100_000
+  // nothing of the second look, which is more than a pipe takes at once, is read for now
+  const slow = new PassThrough()
+  events.open(slow)
+  await new Promise(resolve => { setImmediate(resolve) })
+  clock.advance(TICK)
+  for (const listener of listeners) listener({ kind: 'transition', transition: { id: 1 } } as RecentEvent)
+  clock.advance(TICK)
+  let text = ''
+  slow.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+  t.ok(await waitFor(() => slow.readableLength === 0 && toldIn(text).length >= 5))
+  seen.size = 1
+  clock.advance(TICK)
+  t.ok(await waitFor(() => toldIn(text).length >= 8))
+  t.same(toldIn(text).map(({ event }) => event), ['status', 'backends', 'history', 'status', 'backends', 'status', 'backends', 'history'])
+  slow.destroy()
+})
+
 t.test('the end: with what was told, for good, and by force for who does not take it in', async t => {
   const { clock, events, seen, counts } = scene()
   seen.size = 100_000

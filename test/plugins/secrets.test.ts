@@ -101,6 +101,7 @@ async function startScene (t: Test) {
       follows: { url: up.url, redirects: 'follow', ...off },
       broken: { url: refused, circuitBreaker: { failureThreshold: 1 } }
     },
+    admin: true,
     tenancy: { header: 'x-tenant-id', unknown: 'reject', hashIds: HASHED, tenants: { [TENANT]: { metadata: { password: HASHED } } } },
     log: { requests: 'trace', failures: 'warn', query: true, clientAddress: true },
     metrics: { allRoutes: true },
@@ -140,6 +141,15 @@ const SINKS: Readonly<Record<string, (scene: Scene) => string | Promise<string>>
   'the answers': ({ told }) => told.join('\n'),
   'the snapshot': ({ app }) => JSON.stringify(app.reverseproxy.metrics.snapshot()),
   'the state of discovery': ({ app }) => JSON.stringify(app.reverseproxy.discovery.status()),
+  'the admin interface': async ({ url }) => {
+    const paths = ['status', 'routes', 'backends', 'breakers', 'tenants', 'config', 'recent', 'explain?url=/', 'openapi.json']
+    return (await Promise.all(paths.map(async path => {
+      const answer = await fetch(`${url}/_gateway/${path}`)
+      const text = `${answer.status} ${await answer.text()}`
+      // operators are told whose they are
+      return ['tenants', 'config', 'breakers', 'recent'].includes(path) ? text.replaceAll(TENANT, '') : text
+    }))).join('\n')
+  },
   'the state of checks': ({ app }) => JSON.stringify(app.reverseproxy.health.status('checked'))
 }
 
