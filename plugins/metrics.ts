@@ -103,11 +103,17 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
 
   fastify.addHook('onRoute', function countRequests (route: RouteOptions) {
     const { name = route.url } = (route.config ?? {}) as { name?: string }
-    const label = markForwarding(route, reverseproxy.handler) ?? (config.allRoutes ? () => name : undefined)
+    const label = markForwarding(route, reverseproxy.handler) ?? (config.allRoutes && !isAdmin(route.url) ? () => name : undefined)
     if (label === undefined) return
     // the first one, so that refusals of the others are counted; copied, not extended: the user's array may serve other routes too
     route.onRequest = [(request: FastifyRequest, reply: FastifyReply, done: () => void) => { begin(request, reply, label); done() }, route.onRequest ?? []].flat() as NonNullable<RouteOptions['onRequest']>
   })
+  /** Who looks at the gateway is no part of what is looked at. */
+  function isAdmin (url: string): boolean {
+    const { admin } = reverseproxy.config
+    return admin !== undefined && (url === admin.prefix || url.startsWith(`${admin.prefix}/`))
+  }
+
   if (config.allRoutes) {
     fastify.addHook('onRequest', function countUnknown (request, reply, done) {
       if (request.is404) begin(request, reply, () => 'none')

@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Server } from 'node:http'
 import { successorOf } from '../../plugins/reverseproxy.ts'
 import type { ConfigFile } from '../../lib/config-file.ts'
-import { QuietLog } from '../quiet-log.ts'
+import { QuietLog, quietLogger } from '../quiet-log.ts'
 import { Stage } from './stage.ts'
 import type { Listener } from './listener.ts'
 
@@ -23,6 +23,7 @@ export async function createGeneration (file: ConfigFile, listener: Listener, pr
   const app = Fastify({
     ...file.server.fastify,
     logController: new QuietLog(),
+    logger: quietLogger(file.server.fastify.logger, file.config.trafficDump?.redact),
     // how long the start may take is what `bootTimeout` of the backends says
     pluginTimeout: 0,
     serverFactory (handler) {

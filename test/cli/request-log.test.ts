@@ -16,7 +16,7 @@ t.test('each request has one line, and of a failure Fastify tells the reason', a
   const [, origin = ''] = await running.until(/listens on (http:\/\/[^"]+)/)
   t.equal((await fetch(`${origin}/up?a=b`)).status, 200)
   t.equal((await fetch(`${origin}/nowhere`)).status, 404)
-  t.equal((await fetch(`${origin}/down`)).status, 502)
+  t.equal((await fetch(`${origin}/down?page=2&token=zq7secret`)).status, 502)
   await running.until(/"route":"down"/)
   running.process.kill('SIGTERM')
   const { stdout } = await running.finished
@@ -25,4 +25,6 @@ t.test('each request has one line, and of a failure Fastify tells the reason', a
   t.match(info, [{ msg: 'request', route: 'up', status: 200 }, { msg: 'request', route: 'down', status: 502 }])
   t.equal(info.length, 2)
   t.equal(lines.filter(({ level }) => level === 50).length, 1)
+  t.match(stdout, /"url":"\/down\?page=2&token=/)
+  t.notMatch(stdout, /zq7secret/)
 })

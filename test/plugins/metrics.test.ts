@@ -81,15 +81,16 @@ t.test('requests are counted by the name of their route, with all that refuse th
 
 t.test('allRoutes counts those of the app, and what has no route as none', async t => {
   const { url } = await startPair(t, OK, {
-    gateway: { metrics: { ...METRICS, allRoutes: true } },
+    gateway: { metrics: { ...METRICS, allRoutes: true }, admin: true },
     configure: app => {
       app.get('/own/:id', async () => 'mine')
       app.get('/proxied', { proxy: 'up' }, app.reverseproxy.handler)
     }
   })
-  for (const path of ['/own/1', '/own/2', '/proxied', '/a', '/b']) await fetch(url + path)
+  for (const path of ['/own/1', '/own/2', '/proxied', '/a', '/b', '/_gateway', '/_gateway/status', '/_gateway/nothing', '/health/ready']) await fetch(url + path)
   const values = await scrape(url, 'requests_total')
   t.has(values, { 'route=/own/:id,method=GET,code=200': 2, 'route=/proxied,method=GET,code=200': 1, 'route=none,method=GET,code=404': 2 })
+  t.notMatch(Object.keys(values).join('\n'), /_gateway|health/, 'the gateway itself is not counted')
 })
 
 t.test('a handler that forwards by itself is counted as its route', async t => {
