@@ -8,8 +8,6 @@ import { isGone } from './forward/connection.ts'
 export interface Endings<State> {
   /** From now on the end of the request is told, once; again for the same request it does nothing. */
   begin (request: FastifyRequest, reply: FastifyReply, state: State): void
-  /** For Fastify's `onResponse`. */
-  finish (reply: FastifyReply): void
   /** What `begin` was given. */
   of (reply: FastifyReply): State | undefined
 }
@@ -17,57 +15,86 @@ export interface Endings<State> {
 /** `finished`: whether the answer went out to its last byte. */
 export type TellEnd<State> = (state: State, request: FastifyRequest, reply: FastifyReply, finished: boolean) => void
 
-/** A request that has begun. A class, as there is one per request. */
-class Pending<State> {
-  ended = false
-
-  constructor (readonly request: FastifyRequest, readonly reply: FastifyReply, readonly state: State) {}
-}
+const kPending = Symbol('reverseproxy.pending')
 
 /** A response of either version. */
 interface Response {
-  readonly destroyed?: boolean
   readonly writableEnded: boolean
   /** HTTP/1.1 */
   readonly writableFinished?: boolean
   /** HTTP/2 */
   readonly stream?: { readonly rstCode?: number }
+  /** Who is to be told of its end, in the order in which they have begun. All rooms share two listeners: each one costs time. */
+  [kPending]?: Pending<unknown>
+}
+
+/** A request that somebody follows. A class, as there may be several per request. */
+class Pending<State> {
+  ended = false
+  next: Pending<unknown> | undefined = undefined
+
+  constructor (readonly tell: TellEnd<State>, readonly request: FastifyRequest, readonly reply: FastifyReply, readonly state: State) {}
+
+  end (finished: boolean): void {
+    if (this.ended) return
+    this.ended = true
+    try {
+      this.tell(this.state, this.request, this.reply, finished)
+    } catch (error) {
+      // nobody stands above who could take it, and the other rooms want to be told
+      this.request.log.error({ err: error }, 'the end of a request could not be noted')
+    }
+  }
 }
 
 export function createEndings<State> (tell: TellEnd<State>): Endings<State> {
-  const kPending = Symbol('reverseproxy.pending')
-  type Marked = Response & { [kPending]?: Pending<State> }
-
-  function end (pending: Pending<State>, finished: boolean): void {
-    if (pending.ended) return
-    pending.ended = true
-    tell(pending.state, pending.request, pending.reply, finished)
-  }
-
-  function onClose (this: unknown): void {
-    const response = this as Marked
-    const pending = response[kPending]!
-    // after all others that listen to the same end have said what they know
-    if (!pending.ended) setImmediate(() => { end(pending, isFinished(response)) })
+  function find ({ raw }: { readonly raw: Response }): Pending<State> | undefined {
+    let pending = raw[kPending]
+    while (pending !== undefined && pending.tell !== tell) pending = pending.next
+    return pending as Pending<State> | undefined
   }
 
   return {
     begin (request, reply, state) {
-      const response: Marked = reply.raw
-      if (response[kPending] !== undefined) return
-      const pending = response[kPending] = new Pending(request, reply, state)
-      reply.raw.on('close', onClose)
+      if (find(reply) !== undefined) return
+      const pending = new Pending(tell, request, reply, state)
+      add(reply.raw, pending as Pending<unknown>)
       // there will be no other sign of its end
-      if (isGone(request)) end(pending, false)
+      if (isGone(request)) pending.end(false)
     },
-    finish (reply) {
-      const response: Marked = reply.raw
-      const pending = response[kPending]
-      // Fastify ends a reply that has broken in the same way
-      if (pending !== undefined) end(pending, response.destroyed !== true || isFinished(response))
-    },
-    of: ({ raw }: { readonly raw: Marked }) => raw[kPending]?.state
+    of: reply => find(reply)?.state
   }
+}
+
+function add (response: FastifyReply['raw'] & Response, pending: Pending<unknown>): void {
+  let last = response[kPending]
+  if (last === undefined) {
+    response[kPending] = pending
+    response.on('finish', onFinish)
+    response.on('close', onClose)
+    return
+  }
+  while (last.next !== undefined) last = last.next
+  last.next = pending
+}
+
+function onFinish (this: unknown): void {
+  endAll(this as Response, true)
+}
+
+function onClose (this: unknown): void {
+  const response = this as Response
+  // after all others that listen to the same end have said what they know
+  if (!isOver(response)) setImmediate(() => { endAll(response, isFinished(response)) })
+}
+
+function endAll (response: Response, finished: boolean): void {
+  for (let pending = response[kPending]; pending !== undefined; pending = pending.next) pending.end(finished)
+}
+
+function isOver (response: Response): boolean {
+  for (let pending = response[kPending]; pending !== undefined; pending = pending.next) if (!pending.ended) return false
+  return true
 }
 
 function isFinished ({ writableFinished, writableEnded, stream }: Response): boolean {

@@ -1,7 +1,7 @@
 /**
  * Metrics: what is counted, and where it is shown.
  *
- * Stage: a hook where a request begins, onResponse where it ends (or the end of its connection), a layer around each attempt,
+ * Stage: a hook where a request begins, the end of its answer or its connection, a layer around each attempt,
  * an observer of outcomes. Reads: the request's record, outcomes, and at a scrape the state of the other rooms. Writes
  * nothing that others read. Without the option there are no hooks and no layer.
  */
@@ -99,7 +99,7 @@ const metrics: FastifyPluginAsync = async function metrics (fastify) {
 
 function count (fastify: FastifyInstance, config: MetricsConfig, { requests, attempts, events }: Metering): void {
   const { reverseproxy } = fastify
-  const { begin, end, adopt } = createRequests({ requests, now: () => reverseproxy.clock.now(), tenants: config.tenants && reverseproxy.config.tenancy !== undefined })
+  const { begin, adopt } = createRequests({ requests, now: () => reverseproxy.clock.now(), tenants: config.tenants && reverseproxy.config.tenancy !== undefined })
 
   fastify.addHook('onRoute', function countRequests (route: RouteOptions) {
     const { name = route.url } = (route.config ?? {}) as { name?: string }
@@ -120,10 +120,6 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
       done()
     })
   }
-  fastify.addHook('onResponse', function endRequest (_request, reply, done) {
-    end(reply)
-    done()
-  })
 
   const layer: Layer = next => function countRejected (call) {
     return next(call).then(undefined, (error: unknown) => {

@@ -1,7 +1,7 @@
 /**
  * What happened lately, for who looks at the gateway: numbers of each second, changes of states, and some requests closely.
  *
- * Stage: a hook where a request begins, onResponse where it ends (or the end of its connection), an observer of attempts, a timer.
+ * Stage: a hook where a request begins, the end of its answer or its connection, an observer of attempts, a timer.
  * Reads: the request's record, outcomes, the parts of composites, changes of breakers, health and targets. Writes nothing that
  * others read. Without the option `admin` there are no hooks and no timer.
  */
@@ -73,7 +73,7 @@ function createApi (fastify: FastifyInstance, { history }: Kept): Recent {
 function watch (fastify: FastifyInstance, { kept: { history } }: HandedOn): void {
   const { reverseproxy } = fastify
   const { clock, config: { trafficDump } } = reverseproxy
-  const { attempt, begin, finish, gathered } = createTracking({
+  const { attempt, begin, gathered } = createTracking({
     history,
     now: () => clock.now(),
     wall: Date.now,
@@ -87,10 +87,6 @@ function watch (fastify: FastifyInstance, { kept: { history } }: HandedOn): void
   fastify.addHook('onRequest', function beginRequest (request, reply, done) {
     const nameOf = forwardingName(request)
     if (nameOf !== undefined && explainingOf(request.raw) === undefined) begin(request, reply, nameOf)
-    done()
-  })
-  fastify.addHook('onResponse', function endRequest (_request, reply, done) {
-    finish(reply)
     done()
   })
   reverseproxy.observers.push(attempt)

@@ -1,7 +1,7 @@
 /**
  * The request log: one line for each request that the gateway forwards, on Fastify's own logger.
  *
- * Stage: a hook where a request begins, onResponse where it ends (or the end of its connection). Reads: the request's record,
+ * Stage: a hook where a request begins, the end of its answer or its connection. Reads: the request's record,
  * the outcomes of attempts, the parts of composites, the state of the target. Writes nothing that others read.
  * Without the option there are no hooks.
  */
@@ -54,10 +54,6 @@ function write (fastify: FastifyInstance, config: LogConfig): void {
   fastify.addHook('onRequest', function beginLine (request, reply, done) {
     const nameOf = explainingOf(request.raw) === undefined ? forwardingName(request) : undefined
     if (nameOf !== undefined) begin(request, reply, clock.now(), nameOf)
-    done()
-  })
-  fastify.addHook('onResponse', function endLine (_request, reply, done) {
-    endings.finish(reply)
     done()
   })
   reverseproxy.observers.push(function noteTarget (attempt, { backend, reply, request, record }, target) {

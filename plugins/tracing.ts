@@ -1,7 +1,7 @@
 /**
  * Tracing: spans of OpenTelemetry for requests, parts, attempts and health checks.
  *
- * Stage: a hook where a request begins, onError, onResponse where it ends (or the end of its connection), and the innermost layer,
+ * Stage: a hook where a request begins, onError, the end of its answer or its connection, and the innermost layer,
  * around each attempt. Reads: the request's record, the call, the parts. Writes: `call.headers`, those of the trace.
  * Without the option there are no hooks and no layer, and the package is not loaded.
  */
@@ -69,10 +69,6 @@ function trace (fastify: FastifyInstance, tools: TracingTools): void {
   fastify.addHook('onError', function noteError (request, _reply, error, done) {
     const trace = (request as Traced)[kTrace]
     if (trace !== undefined) requests.failed(trace, error)
-    done()
-  })
-  fastify.addHook('onResponse', function endSpan (_request, reply, done) {
-    endings.finish(reply)
     done()
   })
 

@@ -1,7 +1,7 @@
 /**
  * The traffic dump: sampled requests and their answers, as lines in files.
  *
- * Stage: a hook where a request begins, onResponse where it ends (or the end of its connection), an observer of attempts. Reads:
+ * Stage: a hook where a request begins, the end of its answer or its connection, an observer of attempts. Reads:
  * the request's record, the bytes that pass. Writes nothing that others read. Without the option there are no hooks.
  */
 import { randomBytes } from 'node:crypto'
@@ -113,10 +113,6 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
         endings.begin(request, reply, capture)
       }
     }
-    done()
-  })
-  fastify.addHook('onResponse', function endSample (_request, reply, done) {
-    endings.finish(reply)
     done()
   })
   reverseproxy.observers.push(function noteBackend (attempt, { backend, reply }) {

@@ -52,7 +52,7 @@ export function createRequests ({ requests, now, tenants }: TrackingTools) {
     track(request, reply, nameOf, record.startedAt)
   }
 
-  return { begin, end: endings.finish, adopt }
+  return { begin, adopt }
 }
 
 function nameOf ({ reverseproxy, routeOptions }: FastifyRequest): string {

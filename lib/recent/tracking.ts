@@ -41,7 +41,6 @@ export function createTracking (tools: TrackingTools) {
     begin (request: FastifyRequest, reply: FastifyReply, nameOf: RouteNameOf): void {
       track(request, reply, now(), nameOf)
     },
-    finish: endings.finish,
     /** An attempt has its outcome. */
     attempt (attempt: Attempt, { backend: { name }, request, reply, record }: Call): void {
       const { outcome, duration } = attempt
