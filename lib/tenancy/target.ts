@@ -13,7 +13,7 @@ export class TenantTarget implements Target {
   readonly basePath: string
   breaker: Breaker | undefined = undefined
   health: TargetHealth | undefined = undefined
-  /** Called whenever the last of this tenant's calls has ended. Writer: lib/registry.ts */
+  /** Called whenever the last of this tenant's calls has ended. Writer: lib/registry/leaving.ts */
   onLeft: (() => void) | undefined = undefined
   #running = 0
   #dispatcher: Dispatcher | undefined = undefined
