@@ -11,6 +11,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fas
 import type { AddressInfo } from 'node:net'
 import { createAccess, createAdmin, createAdminServer, declareAdmin, describeAdmin, isLoopbackOnly } from '../lib/admin/index.ts'
 import { packageVersion } from '../lib/package-version.ts'
+import { serverOptions } from '../lib/server-options.ts'
 import type { Address, Admin, AdminServer, Deed, Events } from '../lib/admin/index.ts'
 import type { AdminConfig } from '../lib/admin/types.ts'
 
@@ -100,7 +101,12 @@ function showOnServer (fastify: FastifyInstance, config: AdminConfig, made: Admi
   const { reverseproxy } = fastify
   const { clock, config: { shutdown } } = reverseproxy
   const { host, port } = config as AdminConfig & { port: number }
-  const inner = Fastify({ loggerInstance: fastify.log, logController: new LogController({ disableRequestLogging: true }) }) as unknown as FastifyInstance
+  const inner = Fastify({
+    loggerInstance: fastify.log,
+    logController: new LogController({ disableRequestLogging: true }),
+    // names of backends may be long
+    routerOptions: serverOptions.routerOptions
+  }) as unknown as FastifyInstance
   inner.register(async function adminRoutes (scope) {
     await declare(scope, config, made, () => own.server?.address ?? [])
   })

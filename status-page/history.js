@@ -8,6 +8,9 @@ const MOST_SAMPLES = 50
 const NOW = 10_000
 const STRIP = 5_000
 
+/** A backend may well be called `constructor`. */
+const of = ({ backends }, name) => Object.hasOwn(backends, name) ? backends[name] : undefined
+
 export function createHistory () {
   let interval = 1_000
   /** The gateway's clock less ours, ms; 0 where they agree. */
@@ -21,7 +24,8 @@ export function createHistory () {
     perSecond: number => number * 1000 / interval,
     replace (all) {
       interval = all.interval
-      history.points = [...all.points]
+      const end = all.points.at(-1)?.at
+      history.points = all.points.filter(({ at }) => at <= end)
       history.transitions = [...all.transitions]
       history.samples = [...all.samples]
       if (all.points.length > 0) adjust(all.points.at(-1).at)
@@ -29,6 +33,8 @@ export function createHistory () {
     point (point) {
       // the one that the history ended with
       if (point.at === history.points.at(-1)?.at) return
+      // the gateway's clock was set back: nothing lies ahead of now
+      if (point.at < history.points.at(-1)?.at) history.points = history.points.filter(({ at }) => at < point.at)
       history.points.push(point)
       adjust(point.at)
       while (history.points[0].at <= point.at - WINDOW) history.points.shift()
@@ -52,7 +58,7 @@ export function createHistory () {
       const { points } = history
       const end = points.at(-1)?.at ?? 0
       for (let index = points.length - 1; index >= 0 && points[index].at > end - NOW; index--) {
-        const one = backend === undefined ? points[index].requests : points[index].backends[backend]
+        const one = backend === undefined ? points[index].requests : of(points[index], backend)
         intervals += 1
         count += one?.count ?? 0
         failures += one?.failures ?? 0
@@ -64,11 +70,12 @@ export function createHistory () {
     /** Of a backend in strips of five seconds: `{ at, count, failures, p95 }`. */
     strips (backend) {
       const strips = new Map()
-      for (const { at, backends } of history.points) {
+      for (const point of history.points) {
+        const { at } = point
         const key = Math.ceil(at / STRIP) * STRIP
         let strip = strips.get(key)
         if (strip === undefined) strips.set(key, strip = { at: key, count: 0, failures: 0, p95: undefined })
-        const one = backends[backend]
+        const one = of(point, backend)
         if (one === undefined || one.count === 0) continue
         strip.count += one.count
         strip.failures += one.failures

@@ -47,6 +47,18 @@ shows('numbers change where they stand', {}, async (t, { page, admin }) => {
   t.ok(await page.evaluate('globalThis.kept.every(node => node.isConnected)'), 'nothing was made anew')
 })
 
+shows('names are text, whatever they are', {}, async (t, { page, admin }) => {
+  const names = ['constructor', '__proto__', 'toString', '<img/src=x/onerror=alert(1)>', '../😀?a#b', 'x'.repeat(300)]
+  admin.scene.backends = names.map((name, index) => aBackend(name, [aTarget(`http://10.0.1.${index}:1`)]))
+  admin.tick()
+  for (let second = 1; second <= 3; second++) admin.send('point', aPoint(Date.now() + second, 5, 1, {}))
+  for (const name of names) await card(page, name).waitFor()
+  admin.send('point', { ...aPoint(Date.now() + 10, 5, 1, {}), backends: JSON.parse('{"constructor":{"count":3,"failures":1,"p50":1,"p95":2},"__proto__":{"count":3,"failures":0,"p50":1,"p95":2}}') })
+  admin.tick()
+  await page.waitForFunction('document.querySelectorAll(".card svg path").length > 0')
+  t.notMatch(await page.locator('main').innerHTML(), /NaN|undefined|<img/)
+})
+
 shows('actions', {}, async (t, { page, admin }) => {
   const drain = button(page, 'Drain 10.0.0.2:4002')
   await drain.click()

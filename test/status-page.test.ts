@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { statusPage } from '../lib/admin/page.ts'
 import { waitFor } from './helper/time.ts'
 import { button, card, change, createShows, focused, target } from './status-page-browser.ts'
-import { aBackend, aBadTarget, aComposite, aSample, aStatus, aTarget } from './status-page-server.ts'
+import { aBackend, aBadTarget, aComposite, aPoint, aSample, aStatus, aTarget } from './status-page-server.ts'
 
 const shows = createShows(t)
 
@@ -25,6 +25,18 @@ t.test('the document', async (t) => {
   cpSync(join(import.meta.dirname, '../lib/admin/page.ts'), join(folder, 'dist/lib/admin/page.ts'))
   const built = await import(pathToFileURL(join(folder, 'dist/lib/admin/page.ts')).href) as { statusPage: typeof statusPage }
   t.equal(built.statusPage().html, html, 'it is found from where the package is built, too')
+})
+
+t.test('a clock that was set back leaves nothing ahead of now', async (t) => {
+  interface History { readonly points: ReadonlyArray<{ readonly at: number }>, replace (all: object): void, point (point: object): void }
+  const { createHistory } = await import(pathToFileURL(join(import.meta.dirname, '../status-page/history.js')).href) as { createHistory: () => History }
+  const history = createHistory()
+  const hour = 3_600_000
+  const times = () => history.points.map(({ at }) => at - hour)
+  history.replace({ interval: 1_000, points: [hour, 2 * hour, hour + 1_000].map(at => aPoint(at, 1, 0)), transitions: [], samples: [] })
+  t.same(times(), [0, 1_000])
+  for (const at of [2_000, 3_000, 1_500, 2_500]) history.point(aPoint(hour + at, 1, 0))
+  t.same(times(), [0, 1_000, 1_500, 2_500])
 })
 
 shows('a backend that goes down is the first thing to be seen', {}, async (t, { page, admin }) => {

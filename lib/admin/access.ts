@@ -114,10 +114,10 @@ function isLoopbackHost (host: string): boolean {
 
 /** Browsers say of themselves where a request comes from; others say nothing. */
 function isForeign ({ method, origin, raw: { headers } }: Visitor): boolean {
-  const { origin: from, 'sec-fetch-site': site } = headers
-  const reads = method === 'GET' || method === 'HEAD'
-  // a link leads here from anywhere
-  if (!reads && site !== undefined && site !== 'same-origin' && site !== 'none') return true
+  const { origin: from, 'sec-fetch-site': site, 'sec-fetch-mode': mode } = headers
+  // a link leads here from anywhere; a picture of another page that is said to be here does not
+  const leads = (method === 'GET' || method === 'HEAD') && (mode === undefined || mode === 'navigate')
+  if (!leads && site !== undefined && site !== 'same-origin' && site !== 'none') return true
   if (from === undefined) return false
   const [theirs, ours] = [from, origin].map(parsed)
   if (theirs === undefined || ours === undefined) return true

@@ -38,7 +38,7 @@ export function createBackendViews (gateway: Gateway, mask: Mask): BackendViews 
       latency: latencyOf(numbers),
       concurrency: concurrency === undefined ? null : { max: concurrency.max, taken: slots?.taken ?? 0, waiting: slots?.waiting ?? 0 },
       discovery: discovered.get(name) ?? null,
-      targets: targets.map(target => targetOf(target, { excluded: excluded.get(target), health: health.get(target.id), pool: pools.get(target.id), numbers: numbers?.targets[target.id] }))
+      targets: targets.map(target => targetOf(target, { excluded: excluded.get(target), health: health.get(target.id), pool: pools.get(target.id), numbers: numbers && of(numbers.targets, target.id) }))
     }
   }
 
@@ -100,13 +100,18 @@ export function createBackendViews (gateway: Gateway, mask: Mask): BackendViews 
   return {
     all (numbers) {
       const discovered = discoveries()
-      return registry.all().filter(({ scope }) => scope === '').map(backend => viewOf(backend, numbers.backends[backend.name], discovered))
+      return registry.all().filter(({ scope }) => scope === '').map(backend => viewOf(backend, of(numbers.backends, backend.name), discovered))
     },
     one (name) {
       const backend = registry.resolve(name)
-      return backend && viewOf(backend, gateway.metrics.snapshot().backends[name], discoveries())
+      return backend && viewOf(backend, of(gateway.metrics.snapshot().backends, name), discoveries())
     }
   }
+}
+
+/** A backend may well be called `constructor`. */
+function of<Value> (values: Readonly<Record<string, Value>>, name: string): Value | undefined {
+  return Object.hasOwn(values, name) ? values[name] : undefined
 }
 
 function latencyOf (numbers: LatencyNumbers | undefined): LatencyNumbers {

@@ -1,19 +1,15 @@
-/** The routes of the admin interface, in a scope of their own: nothing of the app's parsers, validators and serializers holds there. */
-import { STATUS_CODES } from 'node:http'
-import { Ajv, type ErrorObject } from 'ajv'
-import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, preHandlerHookHandler, RouteShorthandOptions } from 'fastify'
+/** The routes of the admin interface. */
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, HTTPMethods, preHandlerHookHandler, RouteShorthandOptions } from 'fastify'
 import { AdminBusyError, AdminTokenError, AdminUnknownError } from '../errors.ts'
 import { unknownBackend } from './actions.ts'
 import { configOf } from './config.ts'
+import { BODY_LIMIT, isolate } from './scope.ts'
 import { pageOf } from './tenants.ts'
 import * as schemas from './schemas.ts'
 import type { RequestLike } from '../explain/types.ts'
 import type { Access } from './access.ts'
 import type { Admin } from './index.ts'
 import type { AdminConfig } from './types.ts'
-
-/** Of the bodies that actions take. */
-const BODY_LIMIT = 65_536
 
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 
@@ -61,11 +57,18 @@ export function declareAdmin (context: FastifyInstance, { admin, config, access,
   declareExplain(get, post, admin)
   declareActions(post, admin)
   declareStreams(context, { admin, prefix, preHandler })
-  // an unknown path must not end at a backend, which would be shown the token
-  context.all(`${prefix}/*`, { logLevel: 'warn', preHandler, schema: { hide: true } as object }, async function unknown (request, reply) {
-    if (request.method === 'GET' && (request.params as { '*': string })['*'] === '') return reply.redirect(request.routeOptions.url!.slice(0, -2), 308)
+  declareUnknown(context, prefix, preHandler)
+}
+
+/** What is not there must not end at a backend, which would be shown the token. */
+function declareUnknown (context: FastifyInstance, prefix: string, preHandler: preHandlerHookHandler[]): void {
+  const options = { logLevel: 'warn', preHandler, schema: { hide: true } as object } as const
+  async function unknown (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    if (request.method === 'GET' && (request.params as { '*'?: string })['*'] === '') return reply.redirect(request.routeOptions.url!.slice(0, -2), 308)
     throw new AdminUnknownError(`Route ${request.method}:${request.url.split('?')[0]!} not found`)
-  })
+  }
+  context.all(`${prefix}/*`, options, unknown)
+  context.route({ ...options, method: context.supportedMethods.filter(method => method !== 'GET' && method !== 'HEAD') as HTTPMethods[], url: prefix, handler: unknown })
 }
 
 declare module 'fastify' {
@@ -143,66 +146,27 @@ function declareStreams (context: FastifyInstance, { admin, prefix, preHandler }
   context.get(prefix, { logLevel: 'warn', preHandler, exposeHeadRoute: true, config: { adminPage: true }, schema: typed('The status page', 'text/html')! }, function showPage (_request, reply) {
     sendPage(reply, admin)
   })
-  context.get(`${prefix}/events`, { logLevel: 'warn', preHandler, exposeHeadRoute: false, schema: typed('What happens, as it happens', 'text/event-stream')! }, function follow (_request, reply) {
+  context.get(`${prefix}/events`, { logLevel: 'warn', preHandler, exposeHeadRoute: false, schema: typed('What happens, as it happens', 'text/event-stream')! }, function follow (request, reply) {
     if (events.isFull) throw new AdminBusyError()
     reply.hijack()
     // what the app has set for all of its answers is meant for this one, too
     reply.raw.writeHead(200, { ...reply.getHeaders() as Record<string, string | number | string[]>, 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' })
+    leaveWithConnection(request, reply)
     events.open(reply.raw)
   })
 }
 
+/** Of an answer whose turn on its connection has not come Node says nothing when that connection ends. */
+function leaveWithConnection ({ raw: { httpVersionMajor, socket } }: FastifyRequest, { raw }: FastifyReply): void {
+  if (httpVersionMajor > 1) return
+  const leave = (): void => {
+    // as Node does it for the answer whose turn it is
+    if (!raw.destroyed) raw.destroy().emit('close')
+  }
+  socket.once('close', leave)
+  raw.once('close', () => { socket.off('close', leave) })
+}
+
 function sendPage (reply: FastifyReply, { page: { csp, html } }: Admin): void {
   reply.headers({ 'content-security-policy': csp, 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY' }).type('text/html; charset=utf-8').send(html)
-}
-
-// ---- the scope
-
-function isolate (context: FastifyInstance): void {
-  const ajv = new Ajv({ strict: false, allErrors: false })
-  const coercing = new Ajv({ strict: false, allErrors: false, coerceTypes: 'array' })
-  context.removeAllContentTypeParsers()
-  const parseJson = context.getDefaultJsonParser('error', 'error')
-  context.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, (request, body, done) => {
-    if (body === '') done(null, {})
-    else parseJson(request, body as string, done)
-  })
-  context.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'querystring' ? coercing : ajv).compile(schema as object))
-  // schemas tell what comes; what goes is told as it is
-  context.setSerializerCompiler(() => data => JSON.stringify(data))
-  context.setReplySerializer(payload => JSON.stringify(payload))
-  context.setSchemaErrorFormatter((errors, part) => new Error(describe(errors[0] as ErrorObject, part)))
-  context.setErrorHandler(answerError)
-  context.addHook('preValidation', function readInput (request, _reply, done) {
-    // not as the app reads them
-    request.query = queryOf(request.raw.url!)
-    if (request.method === 'POST') request.body ??= {}
-    done()
-  })
-}
-
-function describe ({ instancePath, keyword, message = 'is wrong', params }: ErrorObject, part: string): string {
-  const where = `${part}${instancePath}`
-  return keyword === 'additionalProperties' ? `${where} must not have ${JSON.stringify((params as { additionalProperty?: string }).additionalProperty)}` : `${where} ${message}`
-}
-
-function queryOf (url: string): Record<string, string | string[]> {
-  const query = Object.create(null) as Record<string, string | string[]>
-  const at = url.indexOf('?')
-  if (at === -1) return query
-  const found = new URLSearchParams(url.slice(at + 1))
-  for (const name of new Set(found.keys())) {
-    const values = found.getAll(name)
-    query[name] = values.length === 1 ? values[0]! : values
-  }
-  return query
-}
-
-function answerError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { statusCode: said = 500, code, message, headers = {} } = (thrown ?? {}) as { statusCode?: number, code?: string, message?: string, headers?: Record<string, string> }
-  const statusCode = Number.isInteger(said) && said >= 400 && said < 600 ? said : 500
-  const error = STATUS_CODES[statusCode] ?? 'Error'
-  if (statusCode === 500) request.log.error({ err: thrown }, 'the admin interface has failed')
-  reply.code(statusCode).headers(headers).type('application/json; charset=utf-8')
-    .send({ statusCode, ...(typeof code === 'string' ? { code } : undefined), error, message: statusCode === 500 ? error : message ?? error })
 }

@@ -13,7 +13,7 @@ export function describeAdmin ({ version, token }: { readonly version: string, r
       ...(token ? { components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } }, security: [{ token: [] }] } : undefined)
     },
     // the app's own document does not show them; this one does, all but what answers that there is nothing
-    transform: ({ schema, url }: { schema: FastifySchema, url: string }): Transformed => ({ schema: { ...schema, hide: url.endsWith('/*') } as FastifySchema, url }),
+    transform: ({ schema, url }: { schema: FastifySchema, url: string }): Transformed => ({ schema: { ...schema, hide: schema.summary === undefined } as FastifySchema, url }),
     // shared schemas of the app
     transformObject ({ openapiObject }: { openapiObject: { components?: { schemas?: unknown } } }): object {
       if (openapiObject.components !== undefined) delete openapiObject.components.schemas

@@ -39,8 +39,9 @@ export function exclusions (backend: Backend, gates: readonly Gate[]): Map<Targe
   // what gates and choice look at of a call that says nothing of its own
   const call = { backend, settings: { breaks: true }, tried: undefined } as unknown as Call
   const found = admitted(call, gates)
+  const fit = new Set(found)
   return new Map(backend.targets.flatMap(target => {
-    const reason = found.includes(target) ? 'warming' : reasonOf(target, call, gates, found)
+    const reason = fit.has(target) ? 'warming' : reasonOf(target, call, gates, found)
     return reason === 'warming' ? [] : [[target, reason] as const]
   }))
 }

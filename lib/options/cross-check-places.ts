@@ -15,7 +15,8 @@ interface Place {
   readonly path: string
   /** Whether everything below it is its own, too. */
   readonly below: boolean
-  readonly methods: readonly string[]
+  /** undefined: all */
+  readonly methods: readonly string[] | undefined
   /** The option that says it, and how it is called. */
   readonly option: string
   readonly what: string
@@ -62,7 +63,7 @@ function checkRoutes (routes: readonly unknown[], places: readonly Place[], prob
     const { path } = route
     const methods: readonly unknown[] = [route['methods'] ?? 'GET'].flat()
     if (typeof path !== 'string') return
-    const place = places.find(place => holds(place, path) && place.methods.some(method => methods.includes(method)))
+    const place = places.find(place => holds(place, path) && (place.methods?.some(method => methods.includes(method)) ?? true))
     if (place !== undefined) problems.push({ path: at(at('routes', index), 'path'), rule: `must not be the path of ${place.what}; ${place.option} may be another`, value: path })
   })
 }
@@ -77,7 +78,7 @@ function placeOfAdmin ({ admin }: Options): Place | undefined {
   const options = admin === true ? {} : admin
   if (!isRecord(options) || options['port'] !== undefined) return undefined
   const { prefix = DEFAULTS.admin.prefix } = options
-  return typeof prefix !== 'string' ? undefined : { path: prefix, below: true, methods: [...READ, 'POST'], option: 'admin.prefix', what: 'the admin interface' }
+  return typeof prefix !== 'string' ? undefined : { path: prefix, below: true, methods: undefined, option: 'admin.prefix', what: 'the admin interface' }
 }
 
 function placeOfMetrics ({ metrics }: Options): Place | undefined {

@@ -66,7 +66,7 @@ export function createSecretNames ({ headers, query, json, replaceDefaults }: Re
 
 function isCommon (name: string, place: Place): boolean {
   const whole = plain(name)
-  if (place === 'header') return HEADERS.has(whole) || isSecret(whole.replace(/^x/, ''))
+  if (place === 'header') return HEADERS.has(whole) || whole.endsWith('auth') || isSecret(whole.replace(/^x/, ''))
   if (place === 'text' && ONLY_AS_PARAMETER.has(whole)) return false
   if (isSecret(whole)) return true
   // a form's `user[password]`

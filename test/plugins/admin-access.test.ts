@@ -73,7 +73,7 @@ t.test('every path below the prefix asks for the token, and none goes to a backe
   for (const path of ['/_gateway/status', '/_gateway/nothing', '/_gateway/', '/_gateway/events', '/_gateway/backends/up']) {
     t.equal((await ask(port, get(path))).status, 401, path)
   }
-  for (const [method, path] of [['POST', '/_gateway/status'], ['PUT', '/_gateway/backends/up'], ['DELETE', '/_gateway/tenants'], ['OPTIONS', '/_gateway/status'], ['GET', '/_gateway/a/b/c']] as const) {
+  for (const [method, path] of [['POST', '/_gateway/status'], ['PUT', '/_gateway/backends/up'], ['DELETE', '/_gateway/tenants'], ['OPTIONS', '/_gateway/status'], ['GET', '/_gateway/a/b/c'], ['POST', '/_gateway'], ['PUT', '/_gateway'], ['OPTIONS', '/_gateway']] as const) {
     const answer = await ask(port, requestBytes(method, path, { headers }))
     t.equal(answer.status, 404, `${method} ${path}`)
     t.match(JSON.parse(answer.text), { code: 'RP_ERR_ADMIN_UNKNOWN', message: `Route ${method}:${path} not found` })
@@ -239,6 +239,11 @@ t.test('without protection not even reading is for pages of other origins', asyn
   const port = await start(t, true)
   t.equal(await status(port, { host: 'localhost', origin: 'http://evil.example.com' }), 403)
   t.equal(await status(port, { host: `localhost:${port}`, origin: `http://localhost:${port}` }), 200)
+  for (const site of ['cross-site', 'same-site']) {
+    t.equal(await status(port, { host: 'localhost', 'sec-fetch-site': site, 'sec-fetch-mode': 'no-cors' }), 403, 'a picture, a script')
+    t.equal(await status(port, { host: 'localhost', 'sec-fetch-site': site, 'sec-fetch-mode': 'navigate' }), 200, 'a link')
+  }
+  t.equal(await status(port, { host: 'localhost', 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' }), 200, 'the status page')
 })
 
 t.test('bodies are JSON, small and plain', async t => {

@@ -58,7 +58,7 @@ t.test('no secret of a configuration is shown', async t => {
       up: {
         targets: [{ url: 'http://127.0.0.1:1', metadata: { apiKey: SECRET, note: `see http://user:${SECRET}@example.com/`, deep: { list: [{ password: SECRET }] } } }],
         health: { path: `/health?token=${SECRET}`, headers: { authorization: `Bearer ${SECRET}`, 'x-api-key': SECRET }, interval: '1h' },
-        headers: { request: { set: { Authorization: `Basic ${SECRET}`, 'X-Auth-Token': SECRET, 'x-plain': 'shown' }, append: { Cookie: [`a=${SECRET}`, `b=${SECRET}`] } }, response: { set: { 'Set-Cookie': `sid=${SECRET}` } } },
+        headers: { request: { set: { Authorization: `Basic ${SECRET}`, 'X-Auth-Token': SECRET, 'x-upstream-auth': SECRET, 'x-plain': 'shown' }, append: { Cookie: [`a=${SECRET}`, `b=${SECRET}`] } }, response: { set: { 'Set-Cookie': `sid=${SECRET}` } } },
         httpProxy: { url: 'http://127.0.0.1:9', username: SECRET, password: SECRET },
         metadata: { db_password: SECRET }
       },

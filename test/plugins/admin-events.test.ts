@@ -213,6 +213,17 @@ t.test('at most 32 at once', async t => {
   })(), 'a place is free again')
 })
 
+t.test('one whose turn on its connection never comes leaves with the connection', async t => {
+  const { app, port } = await startGateway(t, { backends: { up: 'http://127.0.0.1:1' }, admin: true }, () => {})
+  const client = await rawClient(t, port)
+  const request = requestBytes('GET', '/_gateway/events', { host: 'localhost' })
+  await client.send(Buffer.concat([request, request]))
+  const { events } = app.reverseproxy.adminParts!
+  t.ok(await waitFor(() => events.size === 2))
+  client.socket.destroy()
+  t.ok(await waitFor(() => events.size === 0))
+})
+
 t.test('a gateway that closes shows that it drains, ends them, and is not held up', async t => {
   const { app, port } = await startGateway(t, { backends: { up: 'http://127.0.0.1:1' }, admin: true, shutdown: { delay: 1_500, timeout: '20s' } } as GatewayOptions, () => {})
   const client = await follow(t, port)

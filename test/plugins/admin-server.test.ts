@@ -41,6 +41,12 @@ t.test('it is there, and not in the app', async t => {
   t.match((await read(own, '/backends/up')).body, { state: 'down' })
 })
 
+t.test('a name may be as long there as elsewhere', async t => {
+  const name = 'n'.repeat(500)
+  const { app } = await startGateway(t, { backends: { [name]: A }, admin: { port: 0 } } as GatewayOptions, () => {})
+  t.match(await read(app.reverseproxy.admin.address!.port, `/backends/${name}`), { status: 200, body: { name } })
+})
+
 t.test('the app may listen anywhere then, and the port asks for its token if it has one', async t => {
   const app = await buildGateway({ backends: { up: A }, admin: { port: 0, token: 'x' } } as GatewayOptions, () => {})
   t.teardown(() => app.close())

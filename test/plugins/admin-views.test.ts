@@ -97,6 +97,12 @@ t.test('a backend and its targets: what was counted, and where', async t => {
   t.same((await read<{ backends: BackendStatus[] }>(app, '/backends')).backends.map(({ name }) => name), ['up'])
 })
 
+t.test('a backend may be called as what every object has', async t => {
+  const app = await start(t, { backends: { constructor: [A], toString: [B] } } as unknown as GatewayOptions)
+  for (const name of ['constructor', 'toString']) t.match(await backendOf(app, name), { name, attempts: 0, latency: { p50: 0 }, targets: [{ attempts: 0 }] })
+  t.match(await read(app, '/status'), { backends: { total: 2, usable: 2 } })
+})
+
 t.test('why each target gets no requests', async t => {
   const urls = [1, 2, 3, 4, 5, 6].map(port => `http://127.0.0.1:${port}`)
   const [open, drained, light, off, full, good] = urls as [string, string, string, string, string, string]
