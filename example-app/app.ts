@@ -8,6 +8,7 @@ import { buildGateway } from './gateway.ts'
 const backends = await startBackends()
 const { app, address } = await buildGateway({ ...process.env, ...backends.urls })
 const url = await app.listen(address)
+const dumps = app.reverseproxy.config.trafficDump?.directory
 
 // more time than the file gives the gateway: a second, and ten for what runs
 closeWithGrace({ delay: 15_000 }, async ({ err }) => {
@@ -39,7 +40,7 @@ console.log(`The gateway listens on ${url}. Try:
   curl -H 'x-tenant-id: acme' ${url}/api/users
   curl -i -X POST -H 'x-tenant-id: globex' -H 'content-type: application/json' -d '{"userId":3,"productId":11}' ${url}/api/orders
   curl -H 'x-tenant-id: acme, globex' ${url}/api/users
-  curl ${url}/tenants
+  curl ${url}/_gateway/tenants
 
   # a WebSocket chat and an event stream: open ${url}/live in two windows
   curl -N ${url}/live/clock
@@ -48,12 +49,18 @@ console.log(`The gateway listens on ${url}. Try:
   # break a backend, and see the circuit open and close again
   curl -X POST '${url}/_demo/orders/fail?seconds=8'
   for i in 1 2 3 4 5; do curl -s ${url}/api/orders; echo; done
-  curl ${url}/breakers
-  curl ${url}/health
+  curl ${url}/_gateway/breakers
+  curl '${url}/_gateway/explain?url=/api/orders'
+  curl -i ${url}/health/ready
+
+  # see it: open ${url}/_gateway in a browser, let there be traffic, and break the orders meanwhile
+  while sleep 0.1; do for page in api/users api/orders api/products pages/dashboard/2; do curl -s -o /dev/null ${url}/$page; done; done
+  curl ${url}/_gateway/backends
+  curl ${url}/metrics
+  jq -c '[.timestamp, .rule, .status_code, .duration]' ${dumps}/*.jsonl
 
   # code: gateway.ts
   curl -H 'x-user-id: 3' ${url}/api/me
   curl -i ${url}/api/cached/products
-  curl ${url}/backends
 
 Ctrl-C ends it.`)

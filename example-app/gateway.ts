@@ -2,7 +2,7 @@
  * The gateway: what `gateway.yaml` says, and what needs code.
  */
 import underPressure from '@fastify/under-pressure'
-import Fastify from 'fastify'
+import Fastify, { LogController } from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -23,7 +23,8 @@ export interface Gateway {
 /** Makes the gateway without listening. `env` fills in the `${…}` of the file. */
 export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promise<Gateway> {
   const { server: { host, port, fastify }, gateway } = await loadConfigFile(FILE, env)
-  const app = Fastify(fastify)
+  // The gateway has one line for each request, in place of Fastify's two.
+  const app = Fastify({ ...fastify, logController: new LogController({ disableRequestLogging: true }) })
   // When the gateway itself has too much to do, it says so (503) instead of getting slower and slower.
   await app.register(underPressure, { maxEventLoopDelay: 1_000, maxEventLoopUtilization: 0.98, retryAfter: 5 })
   await app.register(reverseproxy, gateway)
@@ -55,15 +56,6 @@ export async function buildGateway (env: NodeJS.ProcessEnv = process.env): Promi
     reply.headers({ 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache', 'content-security-policy': PAGE_POLICY })
     return page
   })
-
-  // What the gateway knows about its backends.
-  app.get('/backends', async () => app.reverseproxy.backends.list())
-  app.get('/breakers', async () => app.reverseproxy.breakers.list())
-  app.get('/tenants', async () => app.reverseproxy.tenants.list())
-  app.get('/health', async () => app.reverseproxy.health.status())
-
-  // For the load balancer in front of it: a gateway on its way down gets no new connections.
-  app.get('/ready', async (_request, reply) => reply.code(app.reverseproxy.closing ? 503 : 200).send({ ready: !app.reverseproxy.closing }))
 
   return { app, address: { host, port } }
 }

@@ -91,7 +91,7 @@ export function createPlot ({ title, unit, series, say, least }) {
     for (const { minutes, label } of times) {
       attribute(label, 'x', LEFT + (width - LEFT - RIGHT) * (1 - minutes / 5))
       attribute(label, 'y', height - 4)
-      attribute(label, 'visibility', narrow && [1, 3].includes(minutes) ? 'hidden' : undefined)
+      attribute(label, 'visibility', narrow && [1, 4].includes(minutes) ? 'hidden' : undefined)
     }
     for (const { node, shape, value } of paths) attribute(node, 'd', points.length === 0 ? '' : SHAPES[shape](points, x, y, value))
     tell()

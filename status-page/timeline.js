@@ -95,7 +95,7 @@ export function createTimeline () {
   const lanes = byId('lanes')
   const rows = h('div', {})
   const more = h('p', { class: 'quiet' })
-  const times = h('p', { class: 'lane-times', 'aria-hidden': 'true' }, ...['−5 min', '−4', '−3', '−2', '−1', 'now'].map(words => h('span', {}, words)))
+  const times = h('p', { class: 'lane-times axis-labels', 'aria-hidden': 'true' }, ...['−5 min', '−4', '−3', '−2', '−1', 'now'].map(words => h('span', {}, words)))
   lanes.append(createPatterns(), rows, times, more)
   let width = 0
   let all = false

@@ -1,13 +1,14 @@
 /** The example: it starts, every curl line it prints does what it says, and it ends when told to. */
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { loadConfigFile } from '../lib/config-file.ts'
 import { startBackends } from '../example-app/backends.ts'
 import { buildGateway } from '../example-app/gateway.ts'
+import { waitFor } from './helper/time.ts'
 import { curl, ROOT, runScript, wordsOf } from './helper-readme.ts'
 import type { CurlAnswer } from './helper-readme.ts'
 
@@ -74,7 +75,7 @@ const CHECKS: Record<string, Check> = {
     t.equal(answer.status, 400)
     t.has(json(answer), { code: 'RP_ERR_TENANT_INVALID' })
   },
-  'curl URL/tenants': (t, answer) => { t.has(json(answer), [{ id: 'acme', served: true, active: true, metadata: { plan: 'gold' } }, { id: 'globex', active: true }]) },
+  'curl URL/_gateway/tenants': (t, answer) => { t.has(json(answer), { total: 2, tenants: [{ id: 'acme', served: true, active: true, metadata: { plan: 'gold' } }, { id: 'globex', active: true }] }) },
   'curl -N URL/live/clock': (t, answer) => {
     t.equal(served(answer), 'live')
     t.match(answer.body, /^retry: 1000\n\nid: 1\ndata: [^\n]+Z\n\nid: 2\n/)
@@ -86,14 +87,20 @@ const CHECKS: Record<string, Check> = {
     for (let i = 0; i < 5; i++) statuses.push((await curl(`curl ${url}/api/orders`)).status)
     t.same(statuses, [500, 500, 500, 503, 503], 'three failures open the circuit')
   },
-  'curl URL/breakers': (t, answer) => { t.match((json(answer) as Array<{ backend: string }>).find(({ backend }) => backend === 'orders'), { state: /open/, stats: { opened: 1 } }) },
-  'curl URL/health': (t, answer) => { t.has(json(answer), [{ backend: 'users', healthy: true, check: { last: { ok: true, status: 200 } } }, { backend: 'users', healthy: true }, { backend: 'orders' }]) },
+  'curl URL/_gateway/breakers': (t, answer) => { t.match((json(answer) as { breakers: unknown[] }).breakers[0], { backend: 'orders', state: /open/ }, 'the worst come first') },
+  "curl 'URL/_gateway/explain?url=/api/orders'": (t, answer) => { t.has(json(answer), { route: { name: 'orders' }, calls: [{ backend: 'orders', targets: [{ state: 'active' }] }] }) },
+  'curl -i URL/health/ready': (t, answer) => { t.same(json(answer), { status: 'ready' }, 'only users are required') },
+  'curl URL/_gateway/backends': (t, answer) => {
+    t.has(json(answer), { backends: [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }, { name: 'reviews' }, { name: 'live' }] })
+  },
+  'curl URL/metrics': (t, answer) => {
+    t.match(answer.body, /^reverseproxy_requests_total\{route="users",method="GET",code="200"\} \d+$/m)
+    t.match(answer.body, /^reverseproxy_composite_parts_total\{route="product",part="reviews",state="fallback"\} 1$/m)
+    t.match(answer.body, /^reverseproxy_breaker_transitions_total\{backend="orders",target="[^"]+",state="open"\} 1$/m)
+  },
   "curl -H 'x-user-id: 3' URL/api/me": (t, answer) => { t.has(json(answer), { id: 3, name: 'Alan Turing' }) },
   'curl -i URL/api/cached/products': (t, answer) => {
     t.has(answer.headers, { 'cache-control': 'public, max-age=60', 'x-served-by': 'products' })
-  },
-  'curl URL/backends': (t, answer) => {
-    t.has(json(answer), [{ name: 'users', balancer: 'weighted-round-robin', targets: [{ weight: 2 }, { weight: 1 }] }, { name: 'orders' }, { name: 'products' }, { name: 'reviews' }, { name: 'live' }])
   }
 }
 
@@ -120,7 +127,8 @@ t.test('npm start runs the example', async (t) => {
 })
 
 t.test('every line it prints does what it says, and SIGTERM ends it', async (t) => {
-  const app = runScript(t, ['example-app/app.ts'], { env: FREE_PORTS })
+  const dumps = join(t.testdir(), 'dumps')
+  const app = runScript(t, ['example-app/app.ts'], { env: { ...FREE_PORTS, DUMPS: dumps } })
   await app.until(/Ctrl-C ends it/)
   const [, url = ''] = /listens on (\S+)\. Try/.exec(app.output()) ?? []
   const lines = app.output().split('\n').map(line => line.trim()).filter(line => line.startsWith('curl'))
@@ -135,6 +143,63 @@ t.test('every line it prints does what it says, and SIGTERM ends it', async (t) 
   t.has(await curl(`curl ${url}/api/me`), { status: 401 }, 'without a user')
   t.has(await curl(`curl ${url}/nothing`), { status: 404 }, 'no route')
   t.equal(await app.stop('SIGTERM'), 0)
+
+  const [, names = '', files = ''] = /jq -c '\[(.*)\]' (\S+)/.exec(app.output()) ?? []
+  t.equal(files, join(dumps, '*.jsonl'))
+  const dumped = await linesOf(dumps)
+  for (const name of names.split(', ')) t.ok(dumped.every(line => name.slice(1) in line), `${name} is in each line`)
+  t.match(dumped, [{ rule: 'users', status_code: 200, response_body: /Ada Lovelace/ }])
+  t.ok(dumped.some(({ rule, backend, attempts }) => rule === 'product' && backend === null && attempts.length > 3), 'composites too')
+})
+
+interface DumpLine { rule: string, backend: string | null, attempts: unknown[] }
+
+async function linesOf (folder: string): Promise<DumpLine[]> {
+  const texts = await Promise.all((await readdir(folder)).map(name => readFile(join(folder, name), 'utf8')))
+  return texts.flatMap(text => text.trim().split('\n')).map(line => JSON.parse(line) as DumpLine)
+}
+
+t.test('what it does can be seen', async (t) => {
+  const backends = await startBackends(FREE_PORTS)
+  t.teardown(() => backends.close())
+  const { app } = await buildGateway({ ...backends.urls, PORT: '0', DUMPS: t.testdir() })
+  t.teardown(() => app.close())
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  await curl(`curl ${url}/pages/product/10`)
+
+  await t.test('the status page', async (t) => {
+    const { status, headers, body } = await curl(`curl ${url}/_gateway`)
+    t.equal(status, 200)
+    t.match(headers, { 'content-type': /^text\/html/, 'content-security-policy': /default-src 'none'/ })
+    t.match(body, /<title>Gateway status<\/title>/)
+  })
+  await t.test('for this machine only', async (t) => {
+    for (const header of ['host: gateway.example.com', 'x-forwarded-for: 192.0.2.1']) {
+      t.match(await curl(`curl -H '${header}' ${url}/_gateway/status`), { status: 403, body: /RP_ERR_ADMIN_ACCESS/ }, header)
+    }
+  })
+  await t.test('numbers, lines of the dump', async (t) => {
+    t.match((await curl(`curl ${url}/metrics`)).body, /^reverseproxy_requests_total\{route="product",method="GET",code="200"\} 1$/m)
+    t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().written === 1))
+  })
+  await t.test('the probes; without users it is not ready', async (t) => {
+    t.has(await curl(`curl ${url}/health/live`), { status: 200 })
+    t.has(await curl(`curl ${url}/health/ready`), { status: 200 })
+    for (const { url } of app.reverseproxy.backends.get('users')!.targets) app.reverseproxy.backends.updateTarget('users', url, { active: false })
+    const answer = await curl(`curl ${url}/health/ready`)
+    t.equal(answer.status, 503)
+    t.same(json(answer), { status: 'not-ready', reasons: ['backend users: no usable target'] })
+  })
+})
+
+t.test('a dump that cannot be written keeps nobody waiting', async (t) => {
+  const backends = await startBackends(FREE_PORTS)
+  t.teardown(() => backends.close())
+  const { app } = await buildGateway({ ...backends.urls, PORT: '0', LOG: 'silent', DUMPS: join(t.testdir({ file: '' }), 'file/dumps') })
+  t.teardown(() => app.close())
+  t.equal((await app.inject('/api/users')).statusCode, 200)
+  t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed + app.reverseproxy.trafficDump.stats().queued > 0))
+  t.equal((await app.inject('/api/users')).statusCode, 200)
 })
 
 t.test('the usual addresses', async (t) => {
@@ -146,7 +211,7 @@ t.test('the usual addresses', async (t) => {
 t.test('the gateway can be built without listening', async (t) => {
   const backends = await startBackends(FREE_PORTS)
   t.teardown(() => backends.close())
-  const { app, address } = await buildGateway({ ...backends.urls, PORT: '0' })
+  const { app, address } = await buildGateway({ ...backends.urls, PORT: '0', DUMPS: t.testdir() })
   t.teardown(() => app.close())
   t.equal(address.port, 0)
   t.has((await app.inject('/api/users/3')).json(), { name: 'Alan Turing' })
@@ -156,7 +221,7 @@ t.test('the gateway can be built without listening', async (t) => {
 t.test('the pages, when something is missing', async (t) => {
   const backends = await startBackends(FREE_PORTS)
   t.teardown(() => backends.close())
-  const { app } = await buildGateway({ ...backends.urls, PORT: '0' })
+  const { app } = await buildGateway({ ...backends.urls, PORT: '0', DUMPS: t.testdir() })
   t.teardown(() => app.close())
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
 
@@ -177,7 +242,7 @@ t.test('the pages, when something is missing', async (t) => {
   }
 
   await t.test('reviews that cannot be reached are missed in the same way', async (t) => {
-    const { app } = await buildGateway({ ...backends.urls, PORT: '0', REVIEWS: 'http://127.0.0.1:1' })
+    const { app } = await buildGateway({ ...backends.urls, PORT: '0', REVIEWS: 'http://127.0.0.1:1', DUMPS: t.testdir() })
     t.teardown(() => app.close())
     const answer = await curl(`curl ${await app.listen({ host: '127.0.0.1', port: 0 })}/pages/product/11`)
     t.has(json(answer), { id: 11, inStock: 0, related: [{ id: 10 }], reviews: [], _meta: { complete: false } })

@@ -26,14 +26,14 @@ interface Example {
   readonly backends: { stop (): Promise<void>, start (): Promise<void> }
 }
 
-async function startExample (): Promise<Example> {
+async function startExample (dumps: string): Promise<Example> {
   let backends = await startBackends(FREE_PORTS)
   const { urls } = backends
   let app = await listen(0)
   const { port } = app.server.address() as AddressInfo
 
   async function listen (port: number): Promise<FastifyInstance> {
-    const { app } = await buildGateway({ ...urls, PORT: '0' })
+    const { app } = await buildGateway({ ...urls, PORT: '0', DUMPS: dumps })
     // what it says about backends that are away is not asked for
     app.log.level = 'silent'
     await app.listen({ host: '127.0.0.1', port })
@@ -71,7 +71,7 @@ let url: string
 
 t.before(async () => {
   browser = await chromium.launch({ executablePath: findChromium(), args: ['--disable-gpu'] })
-  example = await startExample()
+  example = await startExample(t.testdir())
   url = example.url
 })
 t.teardown(async () => {
