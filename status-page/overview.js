@@ -53,7 +53,7 @@ export function createOverview (openBackend) {
       { name: 'all', kind: 'all', shape: 'area', value: ({ requests }) => perSecond(requests.count) },
       { name: 'failed', kind: 'failed', shape: 'bars', value: ({ requests }) => perSecond(requests.failures) }
     ],
-    say: ({ requests }) => `${rate(perSecond(requests.count))} requests/s, ${rate(perSecond(requests.failures))} failed`
+    say: ({ requests }) => `${rate(perSecond(requests.count))} requests/s, ${count(requests.failures)} failed`
   })
   const known = ({ requests }, value) => requests.count > 0 ? value : undefined
   const latencyPlot = createPlot({

@@ -9,8 +9,10 @@ import type { AdminEventName, AdminStatus, BackendStatus } from './types.ts'
 /** Streams at once. */
 const MOST = 32
 
-/** Between two looks at the gateway, ms. */
+/** Between two looks at the gateway, ms; */
 const PAUSE = 1_000
+/** or so many times as long as a look takes, where there are thousands of targets. */
+const SHARE = 20
 
 /** Who has more than so many bytes before them is told nothing new until they have read that. */
 const LARGEST_PILE = 65_536
@@ -24,7 +26,7 @@ const GRACE = 2_000
 export interface EventsTools {
   look (): { readonly status: AdminStatus, readonly backends: readonly BackendStatus[] }
   recent (): Recent | undefined
-  readonly clock: { setTimeout (callback: () => void, ms: number): NodeJS.Timeout, clearTimeout (timer: NodeJS.Timeout): void }
+  readonly clock: { now (): number, setTimeout (callback: () => void, ms: number): NodeJS.Timeout, clearTimeout (timer: NodeJS.Timeout): void }
   onError (error: unknown): void
 }
 
@@ -47,8 +49,10 @@ interface Reader {
 
 const NOTHING: RecentHistory = Object.freeze({ interval: PAUSE, points: [], transitions: [], samples: [] })
 
-export function createEvents ({ look, recent, clock, onError }: EventsTools): Events {
+export function createEvents (tools: EventsTools): Events {
+  const { recent, clock, onError } = tools
   const readers = new Set<Reader>()
+  let latest: { readonly at: number, readonly bytes: Buffer } | undefined
   let over = false
   let timer: NodeJS.Timeout | undefined
   let unsubscribe = (): void => {}
@@ -60,21 +64,24 @@ export function createEvents ({ look, recent, clock, onError }: EventsTools): Ev
   }
 
   function tick (): void {
-    timer = clock.setTimeout(tick, PAUSE)
+    let took = 0
     try {
-      const text = looked()
-      for (const reader of readers) show(reader, text)
+      const begun = clock.now()
+      const bytes = look()
+      for (const reader of readers) show(reader, bytes)
+      took = clock.now() - begun
     } catch (error) {
       onError(error)
     }
+    timer = clock.setTimeout(tick, Math.max(PAUSE, SHARE * took))
   }
 
-  function show (reader: Reader, text: string): void {
+  function show (reader: Reader, bytes: Buffer): void {
     if (fallsBehind(reader)) {
       if (++reader.missed > PATIENCE) reader.stream.destroy()
       return
     }
-    reader.stream.push(text)
+    reader.stream.push(bytes)
     if (reader.missed > 0) reader.stream.push(past())
     reader.missed = 0
   }
@@ -90,9 +97,16 @@ export function createEvents ({ look, recent, clock, onError }: EventsTools): Ev
     return eventOf('history', recent()?.history() ?? NOTHING)
   }
 
-  function looked (): string {
-    const { status, backends } = look()
-    return eventOf('status', status) + eventOf('backends', backends)
+  /** The same bytes for all, also for those who come just after: all come back at once when a gateway takes the place of another. */
+  function look (): Buffer {
+    const { status, backends } = tools.look()
+    const bytes = Buffer.from(eventOf('status', status) + eventOf('backends', backends))
+    latest = { at: clock.now(), bytes }
+    return bytes
+  }
+
+  function recentLook (): Buffer {
+    return latest !== undefined && clock.now() - latest.at < PAUSE ? latest.bytes : look()
   }
 
   function begin (): void {
@@ -105,6 +119,7 @@ export function createEvents ({ look, recent, clock, onError }: EventsTools): Ev
     timer = undefined
     unsubscribe()
     unsubscribe = () => {}
+    latest = undefined
   }
 
   function leave (reader: Reader): void {
@@ -116,7 +131,9 @@ export function createEvents ({ look, recent, clock, onError }: EventsTools): Ev
     get isFull () { return over || readers.size >= MOST },
     open (output) {
       const stream = new Readable({ read () {} })
-      stream.push(`retry: 1000\n\n${looked()}${past()}`)
+      stream.push('retry: 1000\n\n')
+      stream.push(recentLook())
+      stream.push(past())
       if (readers.size === 0) begin()
       const reader: Reader = { stream, output, missed: 0 }
       readers.add(reader)

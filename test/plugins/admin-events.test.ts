@@ -23,13 +23,16 @@ const TICK = 1_000
 /** Events of a gateway that is none, on a clock that moves when it is told to. */
 function scene () {
   const clock = virtualClock()
+  /** How long looks have taken. */
+  let late = 0
   const errors: unknown[] = []
   const listeners = new Set<(event: RecentEvent) => void>()
   const counts = { looks: 0 }
-  const seen = { size: 1, failing: false }
+  const seen = { size: 1, failing: false, takes: 0 }
   const events: Events = createEvents({
     look () {
       counts.looks++
+      late += seen.takes
       if (seen.failing) throw new Error('no look')
       return { status: { pid: counts.looks } as AdminStatus, backends: [{ name: 'x'.repeat(seen.size) } as BackendStatus] }
     },
@@ -40,7 +43,7 @@ function scene () {
         return () => { listeners.delete(listener) }
       }
     } satisfies Recent),
-    clock: clock as never,
+    clock: { ...clock, now: () => clock.now() + late } as never,
     onError (error) { errors.push(error) }
   })
   return { clock, errors, events, listeners, counts, seen }
@@ -79,16 +82,30 @@ t.test('it is looked once for all, and not at all where nobody listens', async t
   t.equal(counts.looks, 0)
   t.equal(clock.pending, 0)
   const readers = [reader(events), reader(events), reader(events)]
-  t.equal(counts.looks, 3, 'each begins with what is now')
+  t.equal(counts.looks, 1, 'those who come together begin with the same')
   clock.advance(5 * TICK)
-  t.equal(counts.looks, 8)
+  t.equal(counts.looks, 6)
   t.equal(listeners.size, 1)
   for (const { output } of readers) output.destroy()
   t.ok(await waitFor(() => events.size === 0))
   t.equal(clock.pending, 0)
   t.equal(listeners.size, 0)
   clock.advance(5 * TICK)
-  t.equal(counts.looks, 8)
+  t.equal(counts.looks, 6)
+})
+
+t.test('where a look takes long there are fewer of them', t => {
+  const { clock, events, counts, seen } = scene()
+  const { output } = reader(events)
+  seen.takes = 100
+  clock.advance(TICK)
+  t.equal(counts.looks, 2)
+  clock.advance(1_990)
+  t.equal(counts.looks, 2)
+  clock.advance(20)
+  t.equal(counts.looks, 3)
+  output.destroy()
+  t.end()
 })
 
 t.test('a look that fails is told to the log, and the next one comes', t => {
