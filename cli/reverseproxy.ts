@@ -4,4 +4,10 @@
  */
 import { run } from './run.ts'
 
+// whoever reads only the beginning (`| head`) has what they want
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
+
 process.exitCode = await run(process.argv.slice(2))

@@ -15,6 +15,8 @@ import { withPortableDiscovery } from './options/resolve-discovery.ts'
 import { withPem as tenantWithPem } from './options/resolve-tenancy.ts'
 import { portableTrafficDump } from './options/resolve-traffic-dump.ts'
 import { readPem, type Origin } from './options/rules.ts'
+import { groupRoutes } from './matching/index.ts'
+import { FORWARDED_METHODS } from './routes/declare.ts'
 import { fileSchema, type ServerFileOptions } from './options/schema/server.ts'
 import { crossCheckServer, resolveServer, type ServerConfig } from './options/server.ts'
 
@@ -95,6 +97,8 @@ function parseFile (raw: unknown, origin: Origin, problems: OptionProblem[]): Co
   const seen = new Set(found.map(identity))
   found.push(...rest.filter(problem => !seen.has(identity(problem))))
   problems.push(...found.filter(({ path }) => !missing.has(path)))
+  // found at boot otherwise, and told without a line
+  if (config !== undefined && problems.length === 0) problems.push(...groupRoutes(config.routes, FORWARDED_METHODS).problems)
   if (config === undefined || problems.length > 0) return undefined
   return { server: resolveServer((server ?? {}) as ServerFileOptions, origin), gateway: withPem(gateway, origin) as GatewayOptions, config, files: [...origin.files ?? []] }
 }
@@ -142,8 +146,9 @@ function syntaxProblems (document: Document.Parsed, lines: LineCounter, text: st
     // eslint-disable-next-line no-template-curly-in-string
     const advice = ' (within { } and [ ] a ${…} needs quotes)'
     const hint = /[{[,:]\s*\$\{/.test(written) && code !== 'DUPLICATE_KEY' ? advice : ''
-    const rule = code === 'DUPLICATE_KEY' ? 'must not have the same key twice' : `must be valid YAML: ${message}${hint}`
-    return { file, line, column: col, path: '', rule, value: written.trim() }
+    const rule = code === 'DUPLICATE_KEY' ? 'must not have the same key twice' : `must be valid YAML: ${message.split('\n')[0]!}${hint}`
+    // what stands there may be a secret
+    return { file, line, column: col, path: '', rule }
   })
 }
 
@@ -163,7 +168,8 @@ function throwOn (problems: readonly FileProblem[], path: string): void {
   if (problems.length === 0) return
   const sorted = [...problems].sort((a, b) => a.line - b.line || a.column - b.column)
   const error = new OptionsError(sorted, path)
-  error.message = `${path}: ${sorted.length === 1 ? 'wrong option' : `${sorted.length} wrong options`}\n${sorted.map(describeFileProblem).join('\n')}`
+  const shown = error.problems as readonly FileProblem[]
+  error.message = `${path}: ${shown.length === 1 ? 'wrong option' : `${shown.length} wrong options`}\n${shown.map(describeFileProblem).join('\n')}`
   throw error
 }
 

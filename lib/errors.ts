@@ -5,6 +5,7 @@
  * error's `cause` and goes to the log only.
  */
 import createError from '@fastify/error'
+import { createVeil } from './options/veil.ts'
 
 /** In place of a stack: its first line, told when somebody asks. It may be set, like every other. */
 const FIRST_LINE: PropertyDescriptor = {
@@ -155,13 +156,15 @@ export interface OptionProblem {
   readonly value?: unknown
 }
 
-/** Wrong options: all problems at once. */
+/** Wrong options: all problems at once. What may be a secret is left out of their values. */
 export class OptionsError extends createError<[string]>('RP_ERR_OPTIONS', '%s', 500, TypeError) {
   readonly problems: readonly OptionProblem[]
 
   constructor (problems: readonly OptionProblem[], subject = 'fastify-reverseproxy') {
-    super(`${subject}: ${problems.length === 1 ? 'wrong option' : `${problems.length} wrong options`}\n${problems.map(describeProblem).join('\n')}`)
-    this.problems = problems
+    const veil = createVeil()
+    const shown = problems.map(problem => 'value' in problem ? { ...problem, value: veil(problem.path, problem.value) } : problem)
+    super(`${subject}: ${shown.length === 1 ? 'wrong option' : `${shown.length} wrong options`}\n${shown.map(describeProblem).join('\n')}`)
+    this.problems = shown
   }
 }
 

@@ -23,7 +23,7 @@ const ACTIONS = {
     sure: (target, backend) => `${target} gets no requests of ${backend} until its circuit lets a trial through.`
   },
   close: { path: 'breaker/close', words: 'Close circuit', done: target => `The circuit of ${target} is closed.` },
-  check: { path: 'check', words: 'Check now', done: (target, { healthy }) => healthy === false ? `${target} is not healthy.` : healthy === true ? `${target} is healthy.` : `${target} was checked.` }
+  check: { path: 'check', words: 'Check now', done: (target, { healthy }) => healthy === false ? `${target} is not healthy.` : healthy === true ? `${target} is healthy.` : `${target} has no health check.` }
 }
 
 let opener

@@ -101,7 +101,9 @@ export function createActions ({ gateway, views, mask, log, relay }: ActionsTool
       const healthy = await gateway.health.check(wish.backend, wish.target)
       // it may be gone by now
       existing(wish)
-      return { ...result(wish), healthy }
+      const { backend, done } = result(wish)
+      const isChecked = backend.targets.some(({ url, health }) => health.check !== null && (wish.target === undefined || wish.target === url))
+      return { done, backend, healthy: isChecked ? healthy : null }
     },
     openBreaker: wish => breaker('open', wish),
     closeBreaker: wish => breaker('close', wish),

@@ -191,4 +191,4 @@ export const recentSchema = Type.Object({
   }))
 })
 
-export const actionSchema = Type.Object({ done: Type.Boolean(), backend: backendSchema, healthy: Type.Optional(Type.Boolean()) })
+export const actionSchema = Type.Object({ done: Type.Boolean(), backend: backendSchema, healthy: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])) })

@@ -118,6 +118,6 @@ export interface ActionResult {
   readonly done: true
   /** What was touched, as it is now. */
   readonly backend: BackendStatus
-  /** Of a health check: whether no check says otherwise now. */
-  readonly healthy?: boolean
+  /** Of a health check: whether no check says otherwise now; null: there is none to ask. */
+  readonly healthy?: boolean | null
 }

@@ -17,7 +17,7 @@ export interface Walk {
 }
 
 /** Unknown options that say by their name that they are nobody's business. */
-const SECRET_OPTION = /token|secret|passw|passphrase|api-?key|credential/i
+const SECRET_OPTION = /token|secret|passw|passphrase|api-?key|credential|pfx/i
 
 /** Reports everything about `value` that `schema` forbids. `value` is our copy: plain objects without `__proto__`. */
 export function check (schema: Rules, value: unknown, path: string, walk: Walk): void {

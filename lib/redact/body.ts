@@ -11,7 +11,7 @@ import type { BodyToRedact, RedactedBody } from './types.ts'
 /** So much more than is kept may come out of a compressed body before it is given up. */
 const EXPANSION = 4
 
-/** What is nested deeper is looked through as any text is. */
+/** What is nested deeper is looked through like other text. */
 const DEEPEST = 512
 
 const NOTHING: RedactedBody = Object.freeze({ text: null, base64: false, truncated: false, decoded: undefined, omitted: undefined })

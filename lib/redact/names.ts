@@ -16,12 +16,12 @@ const HEADERS = new Set(['cookie2', 'setcookie2', 'authenticationinfo', 'xamznoi
 
 /** A name that ends so, whatever stands before it: `access_token`, `dbPassword`, `X-Api-Key`. */
 const ENDINGS = [
-  'token', 'password', 'passwd', 'passphrase', 'passcode', 'secret', 'apikey', 'secretkey', 'privatekey', 'accesskey', 'signingkey', 'encryptionkey',
+  'token', 'password', 'passwd', 'passphrase', 'passcode', 'secret', 'apikey', 'authkey', 'secretkey', 'privatekey', 'accesskey', 'signingkey', 'encryptionkey',
   'signature', 'credential', 'credentials', 'authorization', 'cookie', 'jwt', 'assertion', 'sessionid', 'verifier'
 ]
 
 const WHOLE = new Set([
-  'key', 'code', 'pwd', 'pass', 'pin', 'otp', 'totp', 'sig', 'hmac', 'auth', 'sid', 'bearer', 'samlresponse', 'samlrequest', 'cvv', 'cvc',
+  'key', 'code', 'pwd', 'pass', 'pin', 'otp', 'totp', 'sig', 'hmac', 'auth', 'sid', 'session', 'csrf', 'authentication', 'cardnumber', 'bearer', 'samlresponse', 'samlrequest', 'cvv', 'cvc',
   'tokens', 'passwords', 'secrets', 'apikeys', 'accesstokens', 'refreshtokens', 'phpsessid', 'jsessionid', 'connectsid'
 ])
 

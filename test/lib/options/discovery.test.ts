@@ -95,7 +95,7 @@ const WRONG: ReadonlyArray<readonly [name: string, option: unknown, path: string
   ['bounds the wrong way round', { dns: { name: 'a', minInterval: '10m' } }, '.dns.minInterval', /must not be above maxInterval \(5m\)/, '10m'],
   ['an upper bound below the lower one', { dns: { name: 'a', maxInterval: 5 } }, '.dns.maxInterval', /must not be below minInterval \(1s\)/, 5],
   ['Consul without a service', { consul: {} }, '.consul.service', /is required/],
-  ['an address with a password', { consul: { service: 'x', address: 'http://u:hush@c' } }, '.consul.address', /must not have a user name or password: set token/, 'http://***@c'],
+  ['an address with a password', { consul: { service: 'x', address: 'http://u:hush@c' } }, '.consul.address', /must not have a user name or password: set token/, 'http://[redacted]@c'],
   ['a tag and tags', { consul: { service: 'x', tag: 'a', tags: ['b'] } }, '.consul.tag', /must not stand beside tags/, 'a'],
   ['a token that is no text', { consul: { service: 'x', token: 5 } }, '.consul.token', /must be a text/, '(not shown)'],
   ['TLS to an agent without', { consul: { service: 'x', tls: { ca: CERT } } }, '.consul.tls', /does nothing unless address begins with https/],

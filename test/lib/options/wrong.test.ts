@@ -27,7 +27,7 @@ const WRONG: readonly Wrong[] = [
   ['a backend of the wrong type', { backends: { a: 5 } }, 'backends.a', /must be a URL, a list of targets, or an object/, 5],
   ['a backend name with a space', { backends: { 'a b': 'http://a' } }, 'backends["a b"]', /must be a name without spaces/, 'a b'],
   ['another scheme', { backends: { a: 'ftp://a' } }, 'backends.a', /must be a URL with http:\/\//, 'ftp://a'],
-  ['a URL with a password', { backends: { a: 'http://u:secret@a' } }, 'backends.a', /user name or password/, 'http://***@a'],
+  ['a URL with a password', { backends: { a: 'http://u:secret@a' } }, 'backends.a', /user name or password/, 'http://[redacted]@a'],
   ['a URL with a query', { backends: { a: 'http://a/?x=1' } }, 'backends.a', /must not have a query/, 'http://a/?x=1'],
   ['a URL with a fragment', { backends: { a: 'http://a/#x' } }, 'backends.a', /must not have a fragment/, 'http://a/#x'],
   ['a URL that climbs', { backends: { a: 'http://a/b/../c' } }, 'backends.a', /dot segments/, 'http://a/b/../c'],
