@@ -502,6 +502,7 @@ t.test('a client that leaves a composite takes its parts out of the queue', asyn
   const client = await rawClient(t, port)
   client.send(get('/all'))
   t.ok(await waitFor(() => slotsOf(app).waiting === 2))
+  await up.nth(0)
   client.resetAndDestroy()
   t.ok(await waitFor(() => slotsOf(app).waiting === 0 && slotsOf(app).taken === 0))
   t.equal(up.arrivals.length, 1)
