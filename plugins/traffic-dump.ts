@@ -40,6 +40,9 @@ export interface TrafficDumpOptions {
   open?: (() => Sink) | undefined
 }
 
+/** Lines of so many ms are written together. */
+const GATHERING = 50
+
 const NOTHING: DumpStats = Object.freeze({ written: 0, dropped: 0, failed: 0, queued: 0, file: undefined })
 
 const trafficDump: FastifyPluginAsync<TrafficDumpOptions> = async function trafficDump (fastify, { open }) {
@@ -79,6 +82,7 @@ function createFiles ({ log, reverseproxy: { clock } }: FastifyInstance, config:
     limit: config.queue,
     clock,
     defer: setImmediate,
+    gather (work) { setTimeout(work, GATHERING) },
     onTrouble (error) { log.error({ err: error, directory: config.directory }, 'the traffic dump cannot be written; lines are lost until it can, requests are not affected') },
     onRecovery () { log.info({ directory: config.directory }, 'the traffic dump is written again') }
   })

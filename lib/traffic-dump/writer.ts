@@ -29,6 +29,8 @@ export interface WriterTools {
   readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
   /** After what is under way now: `setImmediate`. */
   defer (work: () => void): void
+  /** After a while in which lines come together: a write costs more than a line. Default `defer`. */
+  gather? (work: () => void): void
   /** The first failure of several. */
   onTrouble (error: Error): void
   /** Lines are written again. */
@@ -43,7 +45,7 @@ export interface Writer {
   close (ms: number): Promise<void>
 }
 
-export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery }: WriterTools): Writer {
+export function createWriter ({ open, limit, clock, defer, gather = defer, onTrouble, onRecovery }: WriterTools): Writer {
   const queue: Entry[] = []
   let waiting = 0
   let lines: string[] = []
@@ -65,12 +67,12 @@ export function createWriter ({ open, limit, clock, defer, onTrouble, onRecovery
     }
     waiting += entry.size
     queue.push(entry)
-    if (state === 'idle') begin()
+    if (state === 'idle') begin(gather)
   }
 
-  function begin (): void {
+  function begin (later = defer): void {
     state = 'turn'
-    defer(turn)
+    later(turn)
   }
 
   function turn (): void {
