@@ -14,6 +14,8 @@ export interface TargetAddress {
   readonly socketPath: string | undefined
 }
 
+/** `sun_path` of unix(7), its last byte being zero. Some systems have 103. */
+const LONGEST_SOCKET = 107
 const UNIX = /^unix:\/\/(\/[^:?#\s]+)(?::(\/[^?#\s]*)?)?$/
 const SCHEME = /^https?:\/\/[^/]/i
 
@@ -49,6 +51,7 @@ function splitUnix (url: string): TargetAddress | string {
   const [, socketPath = '', path = ''] = match
   const refused = path === '' ? undefined : badPath(path, new URL(path, 'http://localhost').pathname)
   if (refused !== undefined) return refused
+  if (Buffer.byteLength(socketPath) > LONGEST_SOCKET) return `must have a path of at most ${LONGEST_SOCKET} bytes, as no system takes a longer one for a socket`
   const basePath = trimSlashes(path)
   return { url: `unix://${socketPath}${basePath === '' ? '' : `:${basePath}`}`, origin: 'http://localhost', basePath, socketPath }
 }

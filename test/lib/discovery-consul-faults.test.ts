@@ -7,6 +7,7 @@ import { createConsul } from '../../lib/discovery/consul.ts'
 import { createQuestions } from '../../lib/discovery/consul/questions.ts'
 import { AUTHORITY, CERTIFICATE, CERTIFICATE_KEY, SIGNED, SIGNED_CLIENT, SIGNED_OTHER } from '../helper/certificate.ts'
 import { consulConfig, fastTools, follow, startConsul } from '../helper/consul.ts'
+import { socketFolder } from '../helper/socket-folder.ts'
 import { waitFor } from '../helper/time.ts'
 import type { Test } from 'tap'
 import type { Dispatcher } from 'undici'
@@ -213,8 +214,7 @@ t.test('an address with a slash at its end', async t => {
 })
 
 t.test('a unix socket', async t => {
-  const folder = t.testdir({})
-  const { provider, consul, isHeld } = await setUp(t, {}, { socketPath: join(folder, 'consul.sock') })
+  const { provider, consul, isHeld } = await setUp(t, {}, { socketPath: join(socketFolder(t), 'consul.sock') })
   t.equal((await provider.resolve(NEVER)).length, 1)
   const follower = follow(t, provider)
   t.ok(await waitFor(isHeld))
@@ -223,7 +223,7 @@ t.test('a unix socket', async t => {
 })
 
 t.test('a unix socket that is not there', async t => {
-  const path = join(t.testdir({}), 'none.sock')
+  const path = join(socketFolder(t), 'none.sock')
   await t.rejects(createConsul(consulConfig({ address: `unix://${path}` }), fastTools()).resolve(NEVER), { message: `Consul at unix://${path} cannot be asked: there is no such socket` })
 })
 

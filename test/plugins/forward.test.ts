@@ -3,11 +3,10 @@ import t from 'tap'
 import { createServer as createHttps } from 'node:https'
 import { createSecureServer } from 'node:http2'
 import { createServer } from 'node:http'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
 import { CERTIFICATE, CERTIFICATE_KEY, get, httpUpstream, rawRequest, respond, startGateway, startPair, wait, waitFor } from '../helper.ts'
+import { socketFolder } from '../helper/socket-folder.ts'
 
 const certificates = { ca: CERTIFICATE, cert: CERTIFICATE, key: CERTIFICATE_KEY }
 
@@ -106,11 +105,10 @@ t.test('HTTP/2 to a backend, when it offers it', async t => {
 })
 
 t.test('unix sockets, with a base path', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'rp-'))
-  const path = join(folder, 'up.sock')
+  const path = join(socketFolder(t), 'up.sock')
   const server = createServer((request, response) => { response.end(`${request.headers.host} ${request.url}`) })
   await new Promise<void>(resolve => { server.listen(path, resolve) })
-  t.teardown(() => { server.closeAllConnections(); server.close(); rmSync(folder, { recursive: true }) })
+  t.teardown(() => { server.closeAllConnections(); server.close() })
   const { url } = await startGateway(t, { backends: { up: `unix://${path}:/base` } })
   t.equal(await (await fetch(`${url}/x`)).text(), 'localhost /base/x')
 })

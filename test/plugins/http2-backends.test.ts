@@ -1,18 +1,17 @@
 /** Backends that speak HTTP/2: what is agreed on, how requests share connections, and that nothing cut off looks complete. */
 import t from 'tap'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createSecureServer } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   askHttp2, AUTHORITY, END_STREAM, frameUpstream, get, http2Data, http2Goaway, http2Head, http2Reset, http2Upstream, httpUpstream, post, rawClient, rawRequest, requestBytes, seededBytes, SIGNED,
   sleep, startGateway, startHttp2Gateway, waitFor
 } from '../helper.ts'
+import { socketFolder } from '../helper/socket-folder.ts'
 import type { GatewayOptions, TestLike } from '../helper.ts'
 
 const gatewayTo = (t: TestLike, backend: Readonly<Record<string, unknown>>, more: object = {}) =>
@@ -59,10 +58,7 @@ t.test('what is agreed on', async t => {
   })
 
   t.test('h2c: http targets without being asked, unix sockets with a base path', async t => {
-    // a name that the system takes is short
-    const folder = mkdtempSync(join(tmpdir(), 'rp-'))
-    t.teardown(() => { rmSync(folder, { recursive: true }) })
-    const path = join(folder, 's')
+    const path = join(socketFolder(t), 's')
     for (const options of [{ h2c: true }, { h2c: true, path }]) {
       const up = await http2Upstream(t, echo, options)
       const base = options.path === undefined ? '/base' : ':/base'

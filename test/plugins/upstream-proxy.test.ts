@@ -1,12 +1,11 @@
 /** Backends behind an HTTP proxy: everything goes through it, and what it refuses is told apart from what the backend does. */
 import t from 'tap'
 import { createServer as createHttpsServer } from 'node:https'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AUTHORITY, closedPort, get, http2Upstream, httpProxy, httpUpstream, post, rawRequest, SIGNED, startGateway, waitFor } from '../helper.ts'
+import { socketFolder } from '../helper/socket-folder.ts'
 import type { TestLike } from '../helper.ts'
 
 async function startLogging (t: TestLike, backend: Record<string, unknown>) {
@@ -142,11 +141,10 @@ t.test('backends with and without a proxy share no connections; health checks go
 })
 
 t.test('a unix socket needs none', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'rp-'))
-  const path = join(folder, 's')
+  const path = join(socketFolder(t), 's')
   const server = createServer((request, response) => { response.end(request.url) })
   await new Promise<void>(resolve => { server.listen(path, resolve) })
-  t.teardown(() => { server.closeAllConnections(); server.close(); rmSync(folder, { recursive: true }) })
+  t.teardown(() => { server.closeAllConnections(); server.close() })
   const proxy = await httpProxy(t, { answer: () => 403 })
   const { url } = await startLogging(t, { url: `unix://${path}:/base`, httpProxy: proxy.url })
   t.equal(await (await fetch(`${url}/x`)).text(), '/base/x')

@@ -193,6 +193,8 @@ t.test('URLs of targets come in one normal form', async (t) => {
   t.equal(parseTarget('unix:///run/app.sock:/base/', 'target').url, 'unix:///run/app.sock:/base')
   t.same(splitTargetUrl('https://[::1]:8443/a/b'), { url: 'https://[::1]:8443/a/b', origin: 'https://[::1]:8443', basePath: '/a/b', socketPath: undefined })
   t.same(splitTargetUrl('unix:///run/app.sock'), { url: 'unix:///run/app.sock', origin: 'http://localhost', basePath: '', socketPath: '/run/app.sock' })
+  const longest = `/${'r'.repeat(106)}`
+  t.match(splitTargetUrl(`unix://${longest}:/base`), { socketPath: longest, basePath: '/base' })
 })
 
 t.test('a patch of a target holds only what was said', async (t) => {

@@ -33,6 +33,7 @@ const WRONG: readonly Wrong[] = [
   ['a URL that climbs', { backends: { a: 'http://a/b/../c' } }, 'backends.a', /dot segments/, 'http://a/b/../c'],
   ['a URL that is none', { backends: { a: 'http://a:99999' } }, 'backends.a', /must be a valid URL/, 'http://a:99999'],
   ['a relative socket', { backends: { a: 'unix://run/app.sock' } }, 'backends.a', /must be unix:\/\/\/path/, 'unix://run/app.sock'],
+  ['a socket with too long a path', { backends: { a: `unix:///${'r'.repeat(100)}/up.sock:/base` } }, 'backends.a', /must have a path of at most 107 bytes/, `unix:///${'r'.repeat(100)}/up.sock:/base`],
   ['the same target twice', { backends: { a: ['http://a', 'http://a:80/'] } }, 'backends.a[1]', /must not be a target twice/, 'http://a'],
   ['a negative weight', { backends: { a: [{ url: 'http://a', weight: -1 }] } }, 'backends.a[0].weight', /must be a number of 0 or more/, -1],
   ['an infinite weight', { backends: { a: [{ url: 'http://a', weight: Infinity }] } }, 'backends.a[0].weight', /must be a number of 0 or more/, Infinity],
