@@ -5,6 +5,15 @@ import {
 import { isCertificateAlert } from './connect/failure.ts'
 import type { Outcome } from './types.ts'
 
+/** Outcomes that count against a target. */
+export const FAILURES = ['server-error', 'connect-error', 'reset', 'timeout', 'bad-response'] as const satisfies readonly Outcome[]
+
+const FAILED: ReadonlySet<Outcome | undefined> = new Set(FAILURES)
+
+export function isFailed (outcome: Outcome | undefined): boolean {
+  return FAILED.has(outcome)
+}
+
 /** The outcome of an answer, by its status. */
 export function outcomeOfStatus (status: number): Outcome {
   return status < 400 ? 'ok' : status < 500 ? 'client-error' : 'server-error'

@@ -111,7 +111,7 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
   /** Who looks at the gateway is no part of what is looked at. */
   function isAdmin (url: string): boolean {
     const { admin } = reverseproxy.config
-    return admin !== undefined && (url === admin.prefix || url.startsWith(`${admin.prefix}/`))
+    return admin !== undefined && admin.port === undefined && (url === admin.prefix || url.startsWith(`${admin.prefix}/`))
   }
 
   if (config.allRoutes) {

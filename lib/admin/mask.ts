@@ -18,8 +18,6 @@ const NAMED = new Set(['backends', 'tenants', 'routes', 'parts', 'balancers', 's
 /** Secret by what they are, though nothing in their names says so: salts, and tokens that stand in place of a user. */
 const ALSO_SECRET = new Set(['hashIds', 'username'])
 
-const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/
-
 /** `own`: what the gateway was told to keep out of logs and dumps. */
 export function createMask (own: readonly RedactConfig[]): Mask {
   const config: RedactConfig = {
@@ -32,11 +30,6 @@ export function createMask (own: readonly RedactConfig[]): Mask {
   const redactor = createRedactor(config)
   const known = new WeakMap<object, Readonly<Record<string, unknown>>>()
 
-  function text (value: string): string {
-    if (PRIVATE_KEY.test(value)) return REDACTED
-    return value.includes('://') || value.startsWith('/') ? redactor.url(value) : redactor.text(value)
-  }
-
   function isSecret (name: string): boolean {
     return ALSO_SECRET.has(name) || names.has(name, 'json') || names.has(name, 'header') || names.has(name, 'query')
   }
@@ -45,7 +38,7 @@ export function createMask (own: readonly RedactConfig[]): Mask {
   function show (value: unknown, way: readonly string[], within: readonly object[]): unknown {
     const secret = way.length > 0 && isNamedSecret(way)
     switch (typeof value) {
-      case 'string': return secret && value !== '' ? REDACTED : text(value)
+      case 'string': return secret && value !== '' ? REDACTED : redactor.urlOrText(value)
       case 'bigint':
       case 'number': return secret ? REDACTED : Number.isFinite(Number(value)) ? value : null
       case 'boolean': return value
@@ -74,7 +67,7 @@ export function createMask (own: readonly RedactConfig[]): Mask {
     if (within.includes(value)) return '(circular)'
     const inside = [...within, value]
     if (Array.isArray(value)) return showList(value, way, inside)
-    if (value instanceof RegExp) return secret ? REDACTED : text(String(value))
+    if (value instanceof RegExp) return secret ? REDACTED : redactor.urlOrText(String(value))
     if (value instanceof Date) return secret ? REDACTED : value.toJSON()
     if (ArrayBuffer.isView(value)) return secret ? REDACTED : `(${value.byteLength} bytes)`
     const prototype: unknown = Object.getPrototypeOf(value)
@@ -97,6 +90,6 @@ export function createMask (own: readonly RedactConfig[]): Mask {
       if (shown === undefined) known.set(metadata, shown = show(metadata, ['metadata'], []) as Readonly<Record<string, unknown>>)
       return shown
     },
-    text
+    text: redactor.urlOrText
   }
 }

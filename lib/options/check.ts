@@ -10,14 +10,12 @@ import { isProvider, isRecord } from './copy.ts'
 import { at } from './paths.ts'
 import { RULES, type CheckName, type Origin } from './rules.ts'
 import { nearest } from './suggest.ts'
+import { NOT_SHOWN } from './veil.ts'
 
 export interface Walk {
   readonly problems: OptionProblem[]
   readonly origin: Origin
 }
-
-/** Unknown options that say by their name that they are nobody's business. */
-const SECRET_OPTION = /token|secret|passw|passphrase|api-?key|credential|pfx/i
 
 /** Reports everything about `value` that `schema` forbids. `value` is our copy: plain objects without `__proto__`. */
 export function check (schema: Rules, value: unknown, path: string, walk: Walk): void {
@@ -54,7 +52,7 @@ function checkType (schema: Rules, value: unknown, path: string, walk: Walk): bo
 }
 
 function report (schema: Rules, value: unknown, path: string, walk: Walk, rule = ruleOf(schema)): void {
-  walk.problems.push({ path, rule, value: shown(value, schema.secret) })
+  walk.problems.push({ path, rule, value: schema.secret === true ? NOT_SHOWN : value })
 }
 
 function checkWord (schema: Rules, value: unknown, path: string, walk: Walk): boolean {
@@ -91,7 +89,7 @@ function checkJson (value: unknown, path: string, walk: Walk): void {
     case 'null': return
     case 'array': return (value as unknown[]).forEach((item, index) => checkJson(item, at(path, index), walk))
     case 'object': return Object.entries(value as object).forEach(([key, item]) => checkJson(item, at(path, key), walk))
-    default: if (!Number.isFinite(value)) walk.problems.push({ path, rule: 'must be JSON data: a text, a number, true, false, null, a list or an object', value: shown(value) })
+    default: if (!Number.isFinite(value)) walk.problems.push({ path, rule: 'must be JSON data: a text, a number, true, false, null, a list or an object', value })
   }
 }
 
@@ -119,8 +117,8 @@ function reportUnknown (schema: Rules, key: string, value: unknown, path: string
   const meant = nearest(key, known)
   const advice = hint ?? (meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`)
   const likely = meant ?? /^did you mean "(\w+)"/.exec(hint ?? '')?.[1]
-  const isSecret = SECRET_OPTION.test(key) || (likely !== undefined && schema.properties?.[likely]?.secret === true)
-  walk.problems.push({ path, rule: `is not an option; ${advice}`, value: shown(value, isSecret) })
+  const isSecret = likely !== undefined && schema.properties?.[likely]?.secret === true
+  walk.problems.push({ path, rule: `is not an option; ${advice}`, value: isSecret ? NOT_SHOWN : value })
 }
 
 /** Names of a record: each by its rule, and header names not twice in different case. */
@@ -152,17 +150,11 @@ function mayBeSecret ({ anyOf = [] }: Rules, value: unknown): boolean {
   return typeof value === 'string' && anyOf.some(({ properties = {} }) => Object.values(properties).some(({ secret }) => secret === true))
 }
 
-/** An object as an error may show it: what its schema calls secret is left out. */
+/** An object as an error may show it: what its schema calls secret is left out; what names and looks say is one, the error leaves out itself. */
 export function veiled (schema: Rules, value: unknown): unknown {
-  if (schema.secret === true) return shown(value, true)
+  if (schema.secret === true) return NOT_SHOWN
   const branch = schema.anyOf === undefined ? schema : pickBranch(schema.anyOf, value)
   if (Array.isArray(value)) return value.map((item: unknown) => veiled(branch?.items ?? {}, item))
-  if (!isRecord(value)) return shown(value)
+  if (!isRecord(value)) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, veiled(branch?.properties?.[key] ?? {}, item)]))
-}
-
-/** The value as an error may show it: no keys, no passwords of URLs. */
-function shown (value: unknown, secret = false): unknown {
-  if (secret || (typeof value === 'string' && value.includes('PRIVATE KEY'))) return '(not shown)'
-  return typeof value === 'string' ? value.replace(/(:\/\/)[^/@]*@/, '$1***@') : value
 }

@@ -1,10 +1,8 @@
 /**
  * Every default of the options in one place, as a user would write it: the schemas print them, the resolvers apply them.
  */
+import { FAILURES } from '../outcomes.ts'
 import { DEFAULT_RETRY_METHODS, DEFAULT_RETRY_OUTCOMES, DEFAULT_RETRY_STATUSES } from '../retry/policy.ts'
-
-/** Outcomes that are a target's fault. */
-export const FAILURES = ['server-error', 'connect-error', 'reset', 'timeout', 'bad-response'] as const
 
 export const DEFAULTS = {
   balancer: 'round-robin',

@@ -6,8 +6,12 @@ import { createSecretNames } from '../redact/names.ts'
 import { createRedactor, DEFAULT_REDACTION } from '../redact/index.ts'
 import { segments } from './paths.ts'
 
-const NOT_SHOWN = '(not shown)'
+/** In the place of a secret. */
+export const NOT_SHOWN = '(not shown)'
 const DEEPEST = 16
+
+/** Of options, also mistyped ones; what requests carry has other names besides. */
+const SECRET_OPTION = /token|secret|passw|passphrase|api-?key|credential|pfx/i
 
 /** Names that mean a secret in requests, and something else in options. */
 const OPTIONS = new Set(['key', 'code', 'auth', 'session', 'cookie'])
@@ -19,11 +23,12 @@ export function createVeil (): (path: string, value: unknown) => unknown {
 
   function isSecret (name: string, isHeader: boolean): boolean {
     // that without a dash is an option of composites
-    return isHeader ? name !== 'setCookie' && names.has(name, 'header') : !OPTIONS.has(name.toLowerCase()) && names.has(name, 'json')
+    if (isHeader) return name !== 'setCookie' && names.has(name, 'header')
+    return SECRET_OPTION.test(name) || (!OPTIONS.has(name.toLowerCase()) && names.has(name, 'json'))
   }
 
   function within (value: unknown, isHeader: boolean, depth: number): unknown {
-    if (typeof value === 'string') return redactor.text(value)
+    if (typeof value === 'string') return redactor.urlOrText(value)
     if (typeof value !== 'object' || value === null || depth > DEEPEST) return value
     if (Array.isArray(value)) return value.map(item => within(item, isHeader, depth + 1))
     if (![Object.prototype, null].includes(Object.getPrototypeOf(value) as null)) return value

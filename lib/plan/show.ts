@@ -1,10 +1,13 @@
 /**
  * Values as a plan shows them: JSON data without secrets.
  */
+import { createRedactor } from '../redact/index.ts'
 import { formOf, isMap, itemOf, within, type Known } from './schema.ts'
 
 /** In the place of a secret. */
 export const HIDDEN = '(changed)'
+
+const redactor = createRedactor()
 
 /** The value as JSON data; undefined stays undefined. `name` is what it stands under. */
 export function shown (known: Known, value: unknown, name: string): unknown {
@@ -24,8 +27,5 @@ export function shown (known: Known, value: unknown, name: string): unknown {
 
 /** Certificates say nothing to a reader, and one that begins like another looks the same. */
 function shownText (text: string): string {
-  if (text.includes('-----BEGIN ')) return HIDDEN
-  return text
-    .replace(/(:\/\/)[^/@\s]*@/g, '$1***@')
-    .replace(/([?&][^=&\s]*(?:auth|token|secret|passw|key|signature)[^=&\s]*=)[^&\s]*/gi, '$1***')
+  return text.includes('-----BEGIN ') ? HIDDEN : redactor.urlOrText(text)
 }

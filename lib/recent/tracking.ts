@@ -1,5 +1,6 @@
 /** From a request's beginning to its end, however it ends: what the history has of it. */
 import { createEndings } from '../endings.ts'
+import { isFailed } from '../outcomes.ts'
 import { isFailure } from '../request-log/line.ts'
 import { CLIENT_GONE, statusOfRequest } from '../request-outcome.ts'
 import { sampleOf } from './samples.ts'
@@ -7,16 +8,13 @@ import { Tracked } from './tracked.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Part } from '../composite/part.ts'
 import type { RouteNameOf } from '../routes/forwarding.ts'
-import type { Attempt, Call, Outcome } from '../types.ts'
+import type { Attempt, Call } from '../types.ts'
 import type { History, HistoryTools } from './history.ts'
 import type { SampleTools } from './samples.ts'
 
 export interface TrackingTools extends HistoryTools, SampleTools {
   readonly history: Pick<History, 'begin' | 'end' | 'attempt' | 'sample' | 'places'>
 }
-
-/** What counts against a target. */
-const FAILURES: ReadonlySet<Outcome | undefined> = new Set<Outcome>(['server-error', 'connect-error', 'reset', 'timeout', 'bad-response'])
 
 export function createTracking (tools: TrackingTools) {
   const { history, now, wall } = tools
@@ -44,7 +42,7 @@ export function createTracking (tools: TrackingTools) {
     /** An attempt has its outcome. */
     attempt (attempt: Attempt, { backend: { name }, request, reply, record }: Call): void {
       const { outcome, duration } = attempt
-      history.attempt(name, outcome === 'aborted' ? undefined : duration, FAILURES.has(outcome))
+      history.attempt(name, outcome === 'aborted' ? undefined : duration, isFailed(outcome))
       // a call that no client has asked for has nothing to write on
       if ((reply.raw as Partial<FastifyReply['raw']>).statusCode === undefined) return
       // a handler of the app's own has forwarded it

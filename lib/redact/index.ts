@@ -14,7 +14,7 @@ export const DEFAULT_REDACTION: RedactConfig = Object.freeze({ headers: [], quer
 
 const HOSTS = new Set(['host', 'x-forwarded-host', 'x-forwarded-server', 'x-original-host'])
 
-/** What goes by the name of a secret is replaced by {@link REDACTED}; bearer tokens, JWTs and users in URLs are so wherever they stand. */
+/** What goes by the name of a secret is replaced by {@link REDACTED}; bearer tokens, JWTs, private keys and users in URLs are so wherever they stand. */
 export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redactor {
   const names = createSecretNames(config)
 
@@ -30,6 +30,7 @@ export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redac
     headers: lines => lines.map(([name, value]) => [name, header(name, value)]),
     url: url => redactUrl(url, names),
     text: text => redactText(text, names),
+    urlOrText: value => value.includes('://') || value.startsWith('/') ? redactUrl(value, names) : redactText(value, names),
     body: body => redactBody(body, names)
   }
 }

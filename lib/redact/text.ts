@@ -1,5 +1,5 @@
 /**
- * Secrets in running text: pairs such as `token=…`, users in URLs, bearer tokens, JWTs, JSON and XML within other text.
+ * Secrets in running text: pairs such as `token=…`, users in URLs, bearer tokens, JWTs, private keys, JSON and XML within other text.
  * Each expression walks the text once: what follows a start is bounded, and no start lies within another match.
  */
 import { skipValue } from './skip.ts'
@@ -9,6 +9,7 @@ import type { SecretNames } from './names.ts'
 const USERINFO = /:(\\?\/){2}[^\s/?#@"'<>\\]{1,512}@/g
 const SCHEME = /\b(Bearer|Basic|Negotiate)(\s{1,4}|%20|\+)[\w.~+/%-]{8,}=*/gi
 const JWT = /eyJ[\w-]{10,}(?:\.[\w-]*){0,4}/g
+const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^]*?-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|[^]*)/g
 const NAME = /(?<![\w.%[\]-])([A-Za-z_%][\w.%[\]-]{0,63})(\s{0,4}=\s{0,4}|%3[Dd])/g
 const VALUE = /"[^"]*"?|'[^']*'?|[^\s&;,"'<>\\]*/y
 const LABEL = /(?<![\w.-])([A-Za-z_][\w.-]{0,63})\s{0,4}:\s{1,4}/g
@@ -21,11 +22,11 @@ const KEY = /(\\{0,7})"((?:[^"\\\r\n]|\\[^"\\]){1,128})\1"\s{0,16}:\s{0,16}/g
 const TAG = /<(?:[\w.-]{1,64}:)?([A-Za-z_][\w.-]{0,63})(?:\s[^<>]*)?>/g
 
 /** Worth a closer look: most texts hold nothing of the kind. */
-const SUSPICIOUS = /[=:<%]|eyJ|bearer|basic|negotiate/i
+const SUSPICIOUS = /[=:<%]|eyJ|bearer|basic|negotiate|private key/i
 
 export function redactText (text: string, names: SecretNames, depth = 0): string {
   if (!SUSPICIOUS.test(text)) return text
-  let clean = text
+  let clean = text.includes('PRIVATE KEY') ? text.replace(PRIVATE_KEY, REDACTED) : text
   if (clean.includes('"')) clean = redactKeys(clean, names)
   if (clean.includes('<')) clean = redactTags(clean, names)
   if (clean.includes('@')) clean = clean.replace(USERINFO, `:$1$1${REDACTED}@`)

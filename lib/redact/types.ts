@@ -51,5 +51,7 @@ export interface Redactor {
   url (url: string): string
   /** Any text: what looks like a secret in it is taken out. */
   text (text: string): string
+  /** Whichever of the two it is. */
+  urlOrText (value: string): string
   body (body: BodyToRedact): RedactedBody
 }

@@ -4,7 +4,8 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { BreakerName, FallbackFunction, HealthConfig } from '../../resilience/types.ts'
-import { DEFAULTS, FAILURES } from '../defaults.ts'
+import { FAILURES } from '../../outcomes.ts'
+import { DEFAULTS } from '../defaults.ts'
 import { bytes, duration, fn, json, object, regexp, size, text, words } from './values.ts'
 
 const { circuitBreaker: breaker, retry, health, outlier, slowStart, panic, concurrency } = DEFAULTS
