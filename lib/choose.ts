@@ -2,7 +2,7 @@
 import { BalancerError, ConnectionLimitError, NoTargetError, because, circuitOpen } from './errors.ts'
 import { candidates } from './health/index.ts'
 import type { PanicConfig } from './resilience/types.ts'
-import type { Backend, Call, Gate, Refusal, Target } from './types.ts'
+import type { Backend, Call, Candidacy, Gate, Refusal, Target } from './types.ts'
 
 /** @throws NoTargetError, ConnectionLimitError, CircuitOpenError (503), BalancerError (500) */
 export function choose (call: Call, gates: readonly Gate[]): Target {
@@ -45,13 +45,13 @@ export function foresee (call: Call, gates: readonly Gate[]): Foreseen {
 }
 
 /** Those that `choose` would choose among now; nothing moves. */
-export function admitted (call: Call, gates: readonly Gate[]): readonly Target[] {
+export function admitted (call: Candidacy, gates: readonly Gate[]): readonly Target[] {
   const { usable, config: { resilience: { panic } } } = call.backend
   return usable.length === 0 ? [] : findCandidates(usable, call, gates, panic)
 }
 
 /** Those that may be used; where there are none, those that only a wish speaks against; in a panic the sick as well. */
-function findCandidates (usable: readonly Target[], call: Call, gates: readonly Gate[], panic: PanicConfig | undefined): Target[] {
+function findCandidates (usable: readonly Target[], call: Candidacy, gates: readonly Gate[], panic: PanicConfig | undefined): Target[] {
   const reasons = usable.map(target => refusal(target, call, gates))
   // an open circuit does not make a sick target less sick
   const sick = panic === undefined ? 0 : usable.filter(target => gates.some(gate => isSick(gate(target, call.backend, call)))).length
@@ -68,7 +68,7 @@ function isSick (reason: Refusal | undefined): boolean {
 }
 
 /** What speaks against a target. Wishes come last: what may not be used at all is not wished for either. */
-export function refusal (target: Target, call: Call, gates: readonly Gate[], sickToo = false): Refusal | undefined {
+export function refusal (target: Target, call: Candidacy, gates: readonly Gate[], sickToo = false): Refusal | undefined {
   let wish: Refusal | undefined = call.tried?.includes(target) === true ? 'tried' : undefined
   for (const gate of gates) {
     const reason = gate(target, call.backend, call)
@@ -79,13 +79,13 @@ export function refusal (target: Target, call: Call, gates: readonly Gate[], sic
 }
 
 /** A target that was named is used whatever may be wished. */
-export function isRefused (target: Target, call: Call, gates: readonly Gate[]): boolean {
+export function isRefused (target: Target, call: Candidacy, gates: readonly Gate[]): boolean {
   const reason = refusal(target, call, gates)
   return reason !== undefined && reason !== 'warming' && reason !== 'tried'
 }
 
 /** Why none of these targets may be used. */
-export function refuse (call: Call, gates: readonly Gate[], targets: readonly Target[]): Error {
+export function refuse (call: Candidacy, gates: readonly Gate[], targets: readonly Target[]): Error {
   const reasons = targets.map(target => refusal(target, call, gates))
   const cause = because(`backend ${call.backend.name}: ${targets.map(({ id }, index) => `${id}: ${reasons[index] ?? 'free again'}`).join(', ')}`)
   if (reasons.includes('circuit-open') && reasons.every(reason => reason === 'circuit-open' || isSick(reason))) {

@@ -129,8 +129,15 @@ export interface Backend {
  */
 export type Refusal = 'limit' | 'circuit-open' | 'unhealthy' | 'ejected' | 'warming' | 'tried'
 
+/** What gates may look at of a call, so that they can be asked without one. */
+export interface Candidacy {
+  readonly backend: Backend
+  readonly tried: readonly Target[] | undefined
+  readonly settings: Pick<Settings, 'breaks'>
+}
+
 /** Says why a target may not be used now, or undefined when it may. Rooms contribute gates; the choice asks them all. */
-export type Gate = (target: Target, backend: Backend, call: Call) => Refusal | undefined
+export type Gate = (target: Target, backend: Backend, call: Candidacy) => Refusal | undefined
 
 /** Told once for each attempt that left, when its outcome is known: at the answer's headers, or at its failure. */
 export type Observer = (attempt: Attempt, call: Call, target: Target) => void

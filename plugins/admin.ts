@@ -101,12 +101,12 @@ function showOnServer (fastify: FastifyInstance, config: AdminConfig, made: Admi
   const { reverseproxy } = fastify
   const { clock, config: { shutdown } } = reverseproxy
   const { host, port } = config as AdminConfig & { port: number }
-  const inner = Fastify({
+  const inner: FastifyInstance = Fastify({
     loggerInstance: fastify.log,
     logController: new LogController({ disableRequestLogging: true }),
     // names of backends may be long
     routerOptions: serverOptions.routerOptions
-  }) as unknown as FastifyInstance
+  })
   inner.register(async function adminRoutes (scope) {
     await declare(scope, config, made, () => own.server?.address ?? [])
   })
@@ -144,7 +144,7 @@ async function declare (scope: FastifyInstance, config: AdminConfig, made: Admin
   const { default: swagger } = await import('@fastify/swagger')
   await scope.register(swagger, describeAdmin({ version: packageVersion(), token: config.token !== undefined }, DOCUMENT) as object)
   const access = createAccess({ token: config.token, guarded: config.preHandler.length > 0, addresses: () => [addresses()].flat() })
-  const document = (scope as unknown as Record<string, () => unknown>)[DOCUMENT]!
+  const document = scope.getDecorator<() => unknown>(DOCUMENT)
   declareAdmin(scope, { admin: made, config, access, document })
 }
 

@@ -1,6 +1,6 @@
 /** What would become of a call now, by the code that decides it. */
 import { admitted, foresee, refusal } from '../choose.ts'
-import type { Backend, Call, Gate, Target } from '../types.ts'
+import type { Backend, Call, Candidacy, Gate, Target } from '../types.ts'
 import type { AnsweredWith, CallExplanation, TargetExplanation } from './types.ts'
 
 export function explainCall (call: Call, gates: readonly Gate[]): CallExplanation {
@@ -36,8 +36,8 @@ export function explainCall (call: Call, gates: readonly Gate[]): CallExplanatio
  * gets some.
  */
 export function exclusions (backend: Backend, gates: readonly Gate[]): Map<Target, string> {
-  // what gates and choice look at of a call that says nothing of its own
-  const call = { backend, settings: { breaks: true }, tried: undefined } as unknown as Call
+  // a call that says nothing of its own
+  const call: Candidacy = { backend, settings: { breaks: true }, tried: undefined }
   const found = admitted(call, gates)
   const fit = new Set(found)
   return new Map(backend.targets.flatMap(target => {
@@ -46,7 +46,7 @@ export function exclusions (backend: Backend, gates: readonly Gate[]): Map<Targe
   }))
 }
 
-function reasonOf (target: Target, call: Call, gates: readonly Gate[], found: readonly Target[]): string {
+function reasonOf (target: Target, call: Candidacy, gates: readonly Gate[], found: readonly Target[]): string {
   const { breaker, inflight, maxConnections, state, weight } = target
   if (state !== 'active') return state
   if (weight === 0) return 'weight 0'

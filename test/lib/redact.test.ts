@@ -103,6 +103,16 @@ t.test('other texts', async t => {
   ] as const) t.equal(body(text, type).text, shown, text)
 })
 
+t.test('private keys, whatever stands around them', async t => {
+  const key = '-----BEGIN RSA PRIVATE KEY-----\nMIIE+/a==\n-----END RSA PRIVATE KEY-----'
+  t.equal(redactor.text(`a\n${key}\nb`), 'a\n[redacted]\nb')
+  t.equal(redactor.text(`${key} and ${key}`), '[redacted] and [redacted]')
+  t.equal(redactor.text('-----BEGIN PRIVATE KEY-----\nMIIE'), '[redacted]', 'cut off')
+  t.equal(body(JSON.stringify({ note: `here: ${key}`, b: 1 }), 'application/json').text, '{"note":"here: [redacted]","b":1}')
+  t.equal(redactor.text('-----BEGIN CERTIFICATE-----\nabc'), '-----BEGIN CERTIFICATE-----\nabc')
+  t.equal(redactor.text('a private key'), 'a private key')
+})
+
 t.test('a JSON body without a type, or with a wrong one', async t => {
   t.equal(body(' {"password":"hush"}').text, ' {"password":"[redacted]"}')
   t.equal(body('not json {"password":"hush"} "', 'application/json').text, 'not json {"password":"[redacted]"} "')

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Registry } from 'prom-client'
 import { parseConfigText } from '../../../lib/config-file.ts'
 import { parseOptions } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf, type Wrong } from './problems.ts'
 
 const backends = { users: 'http://127.0.0.1:4001' }
 const DEFAULT = {
@@ -45,7 +45,6 @@ t.test('a file may say all but the registry', async t => {
   t.match(problemsOf(() => parseConfigText('metrics: { registry: default }', { path: 'gateway.yaml', env: {} })), [{ path: 'metrics.registry', rule: /Registry of prom-client/, line: 1 }])
 })
 
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
 class Other {}
 const other = new Other()
 
@@ -79,13 +78,7 @@ const WRONG: readonly Wrong[] = [
 ]
 
 t.test('every wrong option is refused with the path, the rule and the value', async t => {
-  for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const wrong of WRONG) checkWrong(t, wrong)
 })
 
 t.test('a route at the path of the metrics is right where it is another one, or they are elsewhere', async t => {

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { parseConfigText } from '../../../lib/config-file.ts'
 import { parseOptions } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, type Wrong } from './problems.ts'
 
 const TRACING = { propagate: true, publicEndpoint: false, probes: false, query: false, clientAddress: false }
 const LOG = { query: false, clientAddress: false, requests: 'info', failures: 'info', slow: 0 }
@@ -48,8 +48,6 @@ t.test('a file may say all of it', async t => {
   t.strictSame(config.log, { ...LOG, failures: 'warn', slow: 200, query: true })
 })
 
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
-
 const WRONG: readonly Wrong[] = [
   ['a text for tracing', { tracing: 'on' }, 'tracing', /must be true, false, or an object such as/, 'on'],
   ['an unknown option of tracing', { tracing: { probe: true } }, 'tracing.probe', /did you mean "probes"\?/, true],
@@ -78,11 +76,5 @@ const WRONG: readonly Wrong[] = [
 ]
 
 t.test('every wrong option is refused with the path, the rule and the value', async t => {
-  for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const wrong of WRONG) checkWrong(t, wrong)
 })

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { parseConfigText } from '../../../lib/config-file.ts'
 import { checkTenant, overrideComposite, overrideProxy, parseBackend, parseComposite, parseOptions, parseProxy, parseRouteTenancy, parseTenant } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf, type Wrong } from './problems.ts'
 
 const backends = { users: 'http://127.0.0.1:4001', orders: { url: 'http://127.0.0.1:4002', timeout: { total: '5s' } } }
 
@@ -20,8 +20,6 @@ const wholeRoute = (options: unknown) => tenancy({}, { routes: [{ path: '/', pro
 const T = 'tenancy.tenants.acme'
 const fn = () => {}
 const SENT = /must be another header: this one is what tenancy sends/
-
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
 
 const WRONG: readonly Wrong[] = [
   // the whole
@@ -166,13 +164,7 @@ const WRONG: readonly Wrong[] = [
 ]
 
 t.test('every wrong option of tenancy is refused with the path, the rule and the value', async t => {
-  for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const wrong of WRONG) checkWrong(t, wrong)
 })
 
 t.test('what tenancy sends may be removed, and be an answer\'s', async t => {

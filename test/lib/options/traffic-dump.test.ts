@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { parseConfigText } from '../../../lib/config-file.ts'
 import { configFileSchema } from '../../../lib/json-schema.ts'
 import { parseOptions } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf } from './problems.ts'
 
 const DEFAULT = {
   directory: '/var/dumps',
@@ -72,13 +72,7 @@ const WRONG: ReadonlyArray<readonly [name: string, option: unknown, path: string
 ]
 
 t.test('every wrong option is refused with the path, the rule and the value', async t => {
-  for (const [name, trafficDump, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions({ trafficDump }))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const [name, trafficDump, ...wrong] of WRONG) checkWrong(t, [name, { trafficDump }, ...wrong])
   t.match(problemsOf(() => parseOptions({ dump: {} })), [{ path: 'dump', rule: /did you mean "trafficDump"\?/ }])
 })
 

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { parseComposite, parseOptions } from '../../../lib/options/index.ts'
 import { parseConfigText } from '../../../lib/config-file.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf, type Wrong } from './problems.ts'
 
 const backends = { users: 'http://127.0.0.1:4001', orders: 'http://127.0.0.1:4002' }
 
@@ -12,8 +12,6 @@ const short = (options: object) => whole({ backends: ['users', 'orders'], ...opt
 const parts = (options: object, rest: object = {}) => whole({ parts: { user: { backend: 'users' }, orders: { backend: 'orders', ...options } }, ...rest })
 const fn = () => ({})
 const date = new Date(0)
-
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
 
 const WRONG: readonly Wrong[] = [
   // the shape
@@ -131,11 +129,7 @@ const WRONG: readonly Wrong[] = [
 
 t.test('every wrong composite is refused with the path, the rule and the value', async t => {
   for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path === '' ? 'routes[0].composite' : `routes[0].composite.${path}`, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
+    checkWrong(t, [name, options, path === '' ? 'routes[0].composite' : `routes[0].composite.${path}`, rule, value])
   }
 })
 

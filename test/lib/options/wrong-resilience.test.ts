@@ -2,7 +2,7 @@
 import t from 'tap'
 import { parseConfigText } from '../../../lib/config-file.ts'
 import { parseBackend, parseOptions, parseProxy } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf, type Wrong } from './problems.ts'
 
 const backends = { users: 'http://127.0.0.1:4001', orders: 'http://127.0.0.1:4002' }
 const B = 'backends.users'
@@ -19,8 +19,6 @@ const whole = (options: object) => ({ backends, routes: [{ path: '/', composite:
 const part = (options: object) => ({ backends, routes: [{ path: '/', composite: { parts: { user: { backend: 'users', ...options } } } }] })
 const date = new Date(0)
 const PART = 'routes[0].composite.parts.user'
-
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
 
 const WRONG: readonly Wrong[] = [
   // circuit breakers
@@ -162,13 +160,7 @@ const WRONG: readonly Wrong[] = [
 ]
 
 t.test('every wrong option about failing targets is refused with the path, the rule and the value', async t => {
-  for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const wrong of WRONG) checkWrong(t, wrong)
 })
 
 t.test('a wrong option of the gateway is reported there, and not once more for each backend', async t => {

@@ -1,7 +1,7 @@
 /** Wrong configurations: each is refused with the path, the rule and the value. */
 import t from 'tap'
 import { parseBackend, parseOptions, parseProxy, parseTarget } from '../../../lib/options/index.ts'
-import { problemsOf } from './problems.ts'
+import { checkWrong, problemsOf, type Wrong } from './problems.ts'
 
 const backends = { users: 'http://127.0.0.1:4001', orders: 'http://127.0.0.1:4002' }
 const a = (options: object) => ({ backends: { a: { url: 'http://a', ...options } } })
@@ -9,8 +9,6 @@ const proxy = (options: object) => ({ backends, routes: [{ path: '/u/:id', proxy
 const route = (options: object) => ({ backends, routes: [{ path: '/', proxy: 'users', ...options }] })
 const set = (name: string, value: unknown = 'x') => ({ headers: { request: { set: { [name]: value } } } })
 const KEY = '-----BEGIN PRIVATE KEY-----\nsecret'
-
-type Wrong = readonly [name: string, options: unknown, path: string, rule: RegExp, value?: unknown]
 
 const WRONG: readonly Wrong[] = [
   // the shape
@@ -123,13 +121,7 @@ const WRONG: readonly Wrong[] = [
 ]
 
 t.test('every wrong configuration is refused with the path, the rule and the value', async (t) => {
-  for (const [name, options, path, rule, value] of WRONG) {
-    const [problem, ...more] = problemsOf(() => parseOptions(options))
-    t.same(more, [], `${name}: one problem`)
-    t.equal(problem?.path, path, `${name}: path`)
-    t.match(problem?.rule, rule, `${name}: rule`)
-    t.strictSame(problem?.value, value, `${name}: value`)
-  }
+  for (const wrong of WRONG) checkWrong(t, wrong)
 })
 
 t.test('all problems come at once, and the message lists them', async (t) => {
