@@ -81,7 +81,7 @@ t.test('no secret of a configuration is shown', async t => {
 t.test('private keys, whatever they are called', t => {
   const { json } = createMask([])
   t.same(json({ tls: { key: PEM, cert: '-----BEGIN CERTIFICATE-----\nabc' }, other: PEM, list: [PEM, 'x'], bundle: `-----BEGIN CERTIFICATE-----\nabc\n-----BEGIN RSA PRIVATE KEY-----\n${SECRET}` }), {
-    tls: { key: '[redacted]', cert: '-----BEGIN CERTIFICATE-----\nabc' }, other: '[redacted]', list: ['[redacted]', 'x'], bundle: '-----BEGIN CERTIFICATE-----\nabc\n[redacted]'
+    tls: { key: '[redacted]', cert: '-----BEGIN CERTIFICATE-----\nabc' }, other: '[redacted]\n', list: ['[redacted]\n', 'x'], bundle: '-----BEGIN CERTIFICATE-----\nabc\n[redacted]'
   })
   t.end()
 })
