@@ -132,10 +132,10 @@ export interface RunningProcess {
   readonly ended: Promise<{ code: number | null, output: string, errors: string }>
 }
 
-/** Runs one of our TypeScript files; killed by the teardown if it is still there. */
+/** Runs one of our files; killed by the teardown if it is still there. */
 export function runScript (t: TestLike, args: readonly string[], { env = {}, cwd = ROOT }: { env?: Record<string, string>, cwd?: string } = {}): RunningProcess {
-  const tsx = import.meta.resolve('tsx')
-  const child = spawn(process.execPath, ['--import', tsx, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const loader = args[0]!.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []
+  const child = spawn(process.execPath, [...loader, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   let errors = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })

@@ -19,6 +19,7 @@ import { hashKeySchema } from '../lib/options/schema/backend.ts'
 import { gatewaySchema } from '../lib/options/schema/gateway.ts'
 import { fileSchema } from '../lib/options/schema/server.ts'
 import { startGateway } from './helper.ts'
+import { builtPackage } from './helper/package.ts'
 import { codeIn, curl, readMarkdown, ROOT, runScript, wordsOf } from './helper-readme.ts'
 import { typeErrors } from './helper-types.ts'
 import type { CodeBlock } from './helper-readme.ts'
@@ -285,7 +286,7 @@ t.test('every sh line works', { timeout: 120_000 }, async (t) => {
     const [npx, name, ...args] = words.slice(Object.keys(env).length)
     t.same([npx, name], ['npx', 'reverseproxy'])
     const redirect = args.indexOf('>')
-    const command = runScript(t, [join(ROOT, 'cli/reverseproxy.ts'), ...redirect === -1 ? args : args.slice(0, redirect)], { cwd, env })
+    const command = runScript(t, [join(builtPackage(), 'dist/cli/reverseproxy.js'), ...redirect === -1 ? args : args.slice(0, redirect)], { cwd, env })
     if (args[0]!.endsWith('.yaml')) {
       const [, url = ''] = await command.until(/listens on (http:[^"\s]+)/)
       t.has(JSON.parse((await curl(`curl ${url}/api/users/7`)).body), { port: 4001 })
