@@ -5,6 +5,8 @@
 import Fastify from 'fastify'
 import reverseproxy from '../index.ts'
 import { loadConfigFile } from '../lib/config-file.ts'
+import { methodProblem } from '../lib/explain/request.ts'
+import { headerOf } from './header-line.ts'
 import { UsageError } from './usage.ts'
 import type { GatewayOptions } from '../index.ts'
 import type { CallExplanation, Explanation, RequestLike } from '../lib/explain/types.ts'
@@ -21,6 +23,8 @@ export async function printExplanation (given: readonly string[], flags: Flags):
   try {
     await app.register(reverseproxy, atRest(gateway))
     await app.ready()
+    const problem = methodProblem(method, app.supportedMethods)
+    if (problem !== undefined) throw new UsageError(problem)
     const headers = headersOf(flags['header'] as readonly string[] | undefined ?? [])
     const like = { method, url, headers: { ...headers, ...tenantHeader(flags['tenant'], config.tenancy?.sources) } }
     const explanation = await app.reverseproxy.explain(like)
@@ -34,10 +38,10 @@ export async function printExplanation (given: readonly string[], flags: Flags):
 function headersOf (lines: readonly string[]): Record<string, string[]> {
   const headers: Record<string, string[]> = {}
   for (const line of lines) {
-    const colon = line.indexOf(':')
-    if (colon < 1) throw new UsageError(`--header must be "name: value" (got "${line}")`)
-    const name = line.slice(0, colon).trim().toLowerCase()
-    headers[name] = [...headers[name] ?? [], line.slice(colon + 1).trim()]
+    const header = headerOf(line)
+    if (header === undefined) throw new UsageError(`--header must be "name: value" (got "${line}")`)
+    const name = header[0].toLowerCase()
+    headers[name] = [...headers[name] ?? [], header[1]]
   }
   return headers
 }
@@ -52,7 +56,7 @@ function tenantHeader (id: unknown, sources: ReadonlyArray<{ readonly kind: stri
 // ---- without what asks somebody
 
 function atRest (gateway: GatewayOptions): GatewayOptions {
-  const { backends, health: _, tenancy, ...rest } = gateway as Record<string, unknown>
+  const { backends, health: _, trafficDump: __, tenancy, ...rest } = gateway as Record<string, unknown>
   return { ...rest, backends: backendsAtRest(backends), ...(isRecord(tenancy) ? { tenancy: { ...tenancy, ...tenantsAtRest(tenancy['tenants']) } } : undefined) } as unknown as GatewayOptions
 }
 
@@ -97,13 +101,14 @@ function mapValues (record: Record<string, unknown>, change: (value: unknown) =>
 // ---- for people
 
 /** `isFound`: whether the targets of a backend are discovered. */
-function textOf ({ route, tenant, calls, answered }: Explanation, { method, url }: RequestLike, isFound: (backend: string) => boolean): string {
+function textOf ({ route, tenant, calls, answered, note }: Explanation, { method, url }: RequestLike, isFound: (backend: string) => boolean): string {
   const lines = [
     `${method} ${url}`,
     `route   ${route.kind === 'none' ? 'none' : `${route.name ?? ''} (${route.path ?? ''})${route.kind === 'proxy' ? '' : `, ${route.kind}`}`}`
   ]
   if (tenant !== null) lines.push(`tenant  ${tenant.id}${tenant.known ? '' : ' (not known)'}`)
   if (answered !== undefined) lines.push(`answer  ${answerText(answered)}`)
+  if (note !== undefined) lines.push(`note    ${note}`)
   return [...lines, ...calls.flatMap(call => callLines(call, isFound))].map(line => `${line}\n`).join('')
 }
 

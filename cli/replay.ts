@@ -1,10 +1,12 @@
 /**
  * `reverseproxy replay`: sends the requests of a traffic dump somewhere else, and says where the answers differ.
  */
+import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Agent } from 'undici'
-import { checkDump, NoDumpError, parseFilter, progressText, readDumps, replay, reportText } from '../lib/replay/index.ts'
+import { checkDump, NoDumpError, nothingText, parseFilter, progressText, readDumps, replay, reportText, STDIN } from '../lib/replay/index.ts'
 import type { ReplayAnswer, ReplayOptions, ReplayReport, ReplayRequest } from '../lib/replay/index.ts'
+import { setHeaders } from './replay-headers.ts'
 import { UsageError } from './usage.ts'
 
 type Flags = Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
@@ -12,16 +14,21 @@ type Flags = Readonly<Record<string, string | boolean | ReadonlyArray<string | b
 /** The progress is drawn anew at most so often, ms. */
 const DRAW = 100
 
-/** Resolves to the exit code: 0 when all answers were the same, else 1. @throws UsageError */
+/** The exit code where nothing was sent. */
+const NOTHING = 3
+
+/** Resolves to the exit code: 0 when all answers were the same, 1 when some differed, 3 when nothing was sent. @throws UsageError */
 export async function replayDumps (paths: readonly string[], flags: Flags): Promise<number> {
   const dryRun = flags['dry-run'] === true
   const to = dryRun && flags['to'] === undefined ? undefined : targetOf(flags['to'])
-  const options = optionsOf(flags, dryRun)
+  const headersFile = flags['headers-file'] as string | undefined
+  if ([...paths, headersFile].filter(path => path === STDIN).length > 1) throw new UsageError('standard input (-) can be read only once')
+  const options = { ...optionsOf(flags, dryRun), set: await setHeaders(listOf(flags['set-header'], []), headersFile) }
   const total = (await Promise.all(paths.map(sizeOf))).reduce((sum, size) => sum + size, 0)
   const agent = new Agent({ connections: options.concurrency })
-  const progress = process.stderr.isTTY === true && flags['json'] !== true ? createProgress(total) : undefined
+  const progress = process.stderr.isTTY === true && flags['json'] !== true ? createProgress(paths.includes(STDIN) ? undefined : total) : undefined
   try {
-    const report = await replay(readDumps(paths, bytes => { progress?.read(bytes) }), options, {
+    const report = await replay(readDumps(paths, { onBytes (bytes) { progress?.read(bytes) }, open: path => path === STDIN ? process.stdin : createReadStream(path) }), options, {
       send: request => sendTo(agent, to!, request),
       now: () => performance.now(),
       sleep: async ms => { await new Promise(resolve => { setTimeout(resolve, ms) }) },
@@ -29,7 +36,9 @@ export async function replayDumps (paths: readonly string[], flags: Flags): Prom
     })
     progress?.end(report)
     process.stdout.write(flags['json'] === true ? `${JSON.stringify(report, null, 2)}\n` : reportText(report, dryRun))
-    return report.differing === 0 ? 0 : 1
+    const nothing = nothingText(report, { paths, filter: flags['filter'] as string | undefined, dryRun })
+    if (nothing !== undefined) process.stderr.write(`reverseproxy: ${nothing}\n`)
+    return nothing !== undefined ? NOTHING : report.differing === 0 ? 0 : 1
   } catch (error) {
     throw error instanceof NoDumpError ? new UsageError(error.message) : error
   } finally {
@@ -39,6 +48,7 @@ export async function replayDumps (paths: readonly string[], flags: Flags): Prom
 
 /** @throws UsageError for a file that cannot be read or is no dump; what is no file shows when it is read */
 async function sizeOf (path: string): Promise<number> {
+  if (path === STDIN) return 0
   try {
     const found = await stat(path)
     if (found.isFile() || found.isDirectory()) await checkDump(path)
@@ -49,16 +59,17 @@ async function sizeOf (path: string): Promise<number> {
   }
 }
 
-function optionsOf (flags: Flags, dryRun: boolean): ReplayOptions {
+function optionsOf (flags: Flags, dryRun: boolean): Omit<ReplayOptions, 'set'> {
   const filter = flags['filter'] === undefined ? undefined : parseFilter(String(flags['filter']))
   if (typeof filter === 'string') throw new UsageError(`--filter: ${filter}`)
   return {
     filter,
     allMethods: flags['all-methods'] === true,
+    redacted: flags['redacted'] === true,
     concurrency: numberOf(flags, 'concurrency', 10),
     rate: flags['rate'] === undefined ? Infinity : rateOf(String(flags['rate'])),
     dryRun,
-    headers: listOf(flags['header'], ['content-type']).map(name => name.toLowerCase()),
+    headers: listOf(flags['compare-header'], ['content-type']).map(name => name.toLowerCase()),
     ignore: listOf(flags['ignore'], []),
     unordered: flags['unordered'] === true,
     shown: numberOf(flags, 'shown', 10)
@@ -103,11 +114,11 @@ async function sendTo (agent: Agent, to: URL, { method, path, headers, body }: R
   return { status: answer.statusCode, headers: answer.headers, body: Buffer.from(await answer.body.arrayBuffer()) }
 }
 
-/** A line that is written over. */
-function createProgress (total: number) {
+/** A line that is written over. `total`: bytes there are; undefined: nobody knows. */
+function createProgress (total: number | undefined) {
   let bytes = 0
   let drawn = -Infinity
-  const show = (report: ReplayReport): void => { process.stderr.write(`\r${progressText(total === 0 ? 1 : bytes / total, report)}`) }
+  const show = (report: ReplayReport): void => { process.stderr.write(`\r${progressText(total === undefined ? undefined : total === 0 ? 1 : bytes / total, report)}`) }
   return {
     read (more: number) { bytes += more },
     draw (report: ReplayReport) {
@@ -116,7 +127,7 @@ function createProgress (total: number) {
       show(report)
     },
     end (report: ReplayReport) {
-      bytes = total
+      bytes = total ?? bytes
       show(report)
       process.stderr.write('\n')
     }

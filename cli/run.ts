@@ -1,6 +1,6 @@
 /**
  * Which command was meant, and with which flags. Exit codes: 0 done, 1 the configuration is wrong or serving failed, 2 wrong usage
- * (and, when it is asked for, that a plan is not empty).
+ * (and, when it is asked for, that a plan is not empty), 3 nothing was replayed.
  */
 import { readFile } from 'node:fs/promises'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
@@ -18,7 +18,8 @@ Commands:
                   say what would change if the new file took the place of the old one
   explain <file> [method] <path>
                   say what would become of a request: route, tenant, backend, target
-  replay <dump…>  send the requests of a traffic dump somewhere else, and compare the answers
+  replay <dump…>  send the requests of a traffic dump to a gateway again, and compare the answers;
+                  - is standard input
   schema          print the JSON Schema of the file, for editors
 
 Options of serve:
@@ -38,12 +39,17 @@ Options of explain:
   --json                      print it as JSON
 
 Options of replay:
-  --to <url>              where they are sent
+  --to <url>              the gateway they are sent to
   --rate <n>              so many requests a second (default: as fast as they are answered)
   --concurrency <n>       so many at once (default: 10)
   --filter <conditions>   only those: route=, backend=, method=, status= (also 5xx, and >=), joined by commas
   --all-methods           also others than GET and HEAD
-  --header <name>         compare this header; may be given more than once (default: content-type)
+  --redacted              also those with "[redacted]" in path or body
+  --set-header <name: value>
+                          send this header in place of the dumped one; may be given more than once
+  --headers-file <file>   send these headers, one a line; - is standard input
+  --compare-header <name>
+                          compare this header; may be given more than once (default: content-type)
   --ignore <json.path>    leave this value of JSON bodies out; may be given more than once
   --unordered             lists of JSON are the same in any order
   --shown <n>             tell of so many that differ (default: 10)
@@ -95,7 +101,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       rate: { type: 'string' },
       concurrency: { type: 'string' },
       filter: { type: 'string' },
-      header: { type: 'string', multiple: true },
+      redacted: { type: 'boolean' },
+      'set-header': { type: 'string', multiple: true },
+      'headers-file': { type: 'string' },
+      'compare-header': { type: 'string', multiple: true },
       ignore: { type: 'string', multiple: true },
       unordered: { type: 'boolean' },
       'all-methods': { type: 'boolean' },

@@ -11,7 +11,7 @@ import { createEndings } from '../lib/endings.ts'
 import { explainingOf } from '../lib/explain/mark.ts'
 import { createRedactor } from '../lib/redact/index.ts'
 import { forwardingName, markForwarding } from '../lib/routes/forwarding.ts'
-import { Capture, createSampling, createWriter, dumpedOf, lineOf, openFiles, sizeOf, withoutTenants } from '../lib/traffic-dump/index.ts'
+import { Capture, createLines, createSampling, createWriter, dumpedOf, openFiles, sizeOf, tryFolder, withoutTenants } from '../lib/traffic-dump/index.ts'
 import type { DumpStats, Sink, TrafficDumpConfig, Writer } from '../lib/traffic-dump/index.ts'
 
 declare module './core.ts' {
@@ -41,7 +41,7 @@ export interface TrafficDumpOptions {
 }
 
 /** Lines of so many ms are written together. */
-const GATHERING = 50
+const GATHERING = 250
 
 const NOTHING: DumpStats = Object.freeze({ written: 0, dropped: 0, failed: 0, queued: 0, file: undefined })
 
@@ -66,7 +66,8 @@ const trafficDump: FastifyPluginAsync<TrafficDumpOptions> = async function traff
   fastify.addHook('onClose', async function flush () {
     if (dumping.owned) await dumping.writer.close(reverseproxy.config.shutdown.timeout)
   })
-  capture(fastify, config, dumping.writer)
+  // lines that go elsewhere need no folder
+  if (capture(fastify, config, dumping.writer) && open === undefined) lookAtBoot(fastify, config, dumping.writer)
 }
 
 /** Whether the same files can go on. */
@@ -82,20 +83,35 @@ function createFiles ({ log, reverseproxy: { clock } }: FastifyInstance, config:
     limit: config.queue,
     clock,
     defer: setImmediate,
-    gather (work) { setTimeout(work, GATHERING) },
+    gather: GATHERING,
     onTrouble (error) { log.error({ err: error, directory: config.directory }, 'the traffic dump cannot be written; lines are lost until it can, requests are not affected') },
     onRecovery () { log.info({ directory: config.directory }, 'the traffic dump is written again') }
   })
 }
 
+/** Who starts a gateway hears of a wrong folder then, not with the first request that is sampled. Nothing waits for it: a disk may stand still. */
+function lookAtBoot (fastify: FastifyInstance, { directory }: TrafficDumpConfig, writer: Writer): void {
+  fastify.addHook('onReady', function tryDumpFolder (done) {
+    tryFolder(directory).then(reason => {
+      if (reason !== undefined && writer.expectTrouble()) {
+        fastify.log.warn({ directory, reason }, `the traffic dump cannot be written to ${directory}: ${reason}; lines are lost until it can, requests are not affected`)
+      }
+    }, nothing)
+    done()
+  })
+}
+
+function nothing (): void {}
+
 // ---- capturing
 
-function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: Writer): void {
+/** False: no request is sampled. */
+function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: Writer): boolean {
   const { reverseproxy } = fastify
   const { clock, config: { random } } = reverseproxy
   const sampling = createSampling(config, random)
-  if (!sampling.active) return
-  const redactor = createRedactor(withoutTenants(config.redact, reverseproxy.config.tenancy))
+  if (!sampling.active) return false
+  const lineOf = createLines(createRedactor(withoutTenants(config.redact, reverseproxy.config.tenancy)), config.maxBodySize)
 
   const endings = createEndings<Capture>(function endCapture (capture, request, reply, finished) {
     // a route of the app that has forwarded nothing
@@ -103,7 +119,7 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     const { raw: { headersSent, statusCode: status } } = reply
     const dumped = dumpedOf(capture, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(request.reverseproxy), clientAddress: config.clientAddress, finished, headersSent, status })
     if (capture.ifFailed && !((dumped.status >= 500 || dumped.cut) && sampling.failed())) return
-    writer.add({ size: sizeOf(dumped), line: () => lineOf(dumped, redactor, config.maxBodySize) })
+    writer.add({ size: sizeOf(dumped), line: () => lineOf(dumped) })
   })
 
   fastify.addHook('onRoute', function findForwarding (route) { markForwarding(route, reverseproxy.handler) })
@@ -123,6 +139,7 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     // a call that no client has asked for has no reply that could send
     if (reply.from !== undefined) endings.of(reply)?.backends.set(attempt, backend.name)
   })
+  return true
 }
 
 /** A handler of the app's own may forward it, too. */

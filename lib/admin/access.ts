@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import type { IncomingHttpHeaders } from 'node:http'
 import { AdminAccessError, AdminOriginError, AdminTokenError } from '../errors.ts'
+import type { AdminConfig } from './types.ts'
 
 /** Where a server listens; a text is a unix socket. */
 export type Address = string | { readonly address: string }
@@ -86,6 +87,12 @@ export function isLoopbackOnly (addresses: readonly Address[]): boolean {
   return addresses.every(address => typeof address === 'object' && isLoopback(address.address))
 }
 
+/** What is told of an admin interface that lets nobody in, wherever it listens; undefined: some may come in. `isLocal`: only from this machine. */
+export function whyNobody ({ token, preHandler }: Pick<AdminConfig, 'token' | 'preHandler'>, isLocal: boolean): string | undefined {
+  if (token !== undefined || preHandler.length > 0 || isLocal) return undefined
+  return 'the admin interface refuses everybody, since the server listens on more than loopback addresses: set admin.token or admin.preHandler, or give it a port of its own (admin.port)'
+}
+
 /** Somebody stands in front, and speaks for others. */
 const IN_FRONT = /^(?:forwarded|via|x-forwarded-.*|x-forwarded|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip)$/
 
@@ -101,6 +108,11 @@ function whyNotLocal (raw: Visitor['raw'], addresses: readonly Address[]): strin
   // else any page could have a name of its own that leads here (DNS rebinding)
   const hosts = [...valuesOf(raw, 'host'), ...valuesOf(raw, ':authority')]
   return hosts.length > 0 && hosts.every(isLoopbackHost) ? undefined : 'the Host of the request is not localhost'
+}
+
+/** As `listen` takes it. A name that is not localhost is taken for one of others. */
+export function isLoopbackName (host: string): boolean {
+  return isLoopbackHost(isIP(host) === 6 ? `[${host}]` : host)
 }
 
 /** `host[:port]` */

@@ -1,6 +1,7 @@
 /** Lines of dumps, one file after the other. */
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import type { DumpLine } from './types.ts'
 
 /** How our own lines begin. */
@@ -9,14 +10,29 @@ const BEGINNING = '{"timestamp":"'
 /** A file that holds something else. Its message names file and line, and what is wrong. */
 export class NoDumpError extends Error {}
 
+export interface ReadTools {
+  /** Told how far it has come. */
+  onBytes? (bytes: number): void
+  /** Default: the file of that path. */
+  open? (path: string): Readable
+}
+
+/** The path that means standard input. */
+export const STDIN = '-'
+
+/** What messages call it. */
+export function dumpName (path: string): string {
+  return path === STDIN ? 'standard input' : path
+}
+
 /**
- * undefined for a line that is none, such as one that a full disk has cut off. `onBytes` is told how far it has come.
+ * undefined for a line that is none, such as one that a full disk has cut off.
  * @throws NoDumpError for a file that begins with something else
  */
-export async function * readDumps (paths: readonly string[], onBytes: (bytes: number) => void = () => {}): AsyncGenerator<DumpLine | undefined> {
+export async function * readDumps (paths: readonly string[], { onBytes = () => {}, open = createReadStream }: ReadTools = {}): AsyncGenerator<DumpLine | undefined> {
   for (const path of paths) {
-    const file = createReadStream(path)
-    file.on('data', chunk => { onBytes(chunk.length) })
+    const file = open(path)
+    file.on('data', chunk => { onBytes((chunk as Buffer).length) })
     let known = false
     let number = 0
     try {
@@ -25,7 +41,7 @@ export async function * readDumps (paths: readonly string[], onBytes: (bytes: nu
         if (text.trim() === '') continue
         const line = lineOf(text)
         if (typeof line !== 'string') known = true
-        else if (!known && !isTorn(text)) throw new NoDumpError(`${path}, line ${number}: this is no line of a traffic dump: ${line}`)
+        else if (!known && !isTorn(text)) throw new NoDumpError(`${dumpName(path)}, line ${number}: this is no line of a traffic dump: ${line}`)
         yield typeof line === 'string' ? undefined : line
       }
     } finally {

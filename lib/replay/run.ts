@@ -2,11 +2,10 @@
 import { compare } from './compare.ts'
 import { requestOf, skipOf } from './request.ts'
 import type { LineFilter } from './filter.ts'
-import type { CompareOptions, Difference, DifferenceKind, DumpLine, ReplayAnswer, ReplayRequest, Skip } from './types.ts'
+import type { CompareOptions, Difference, DifferenceKind, DumpLine, ReplayAnswer, ReplayRequest, RequestOptions, Skip } from './types.ts'
 
-export interface ReplayOptions extends CompareOptions {
+export interface ReplayOptions extends CompareOptions, RequestOptions {
   readonly filter: LineFilter | undefined
-  readonly allMethods: boolean
   readonly concurrency: number
   /** Most requests a second; Infinity: as many as there are. */
   readonly rate: number
@@ -41,8 +40,10 @@ export interface ReplayReport {
   /** Differences by kind. */
   readonly kinds: Record<DifferenceKind, number>
   readonly skipped: Record<Skip | 'unreadable', number>
-  /** Requests that were sent without something that is not in the dump. */
-  redacted: number
+  /** Requests that were sent without headers or parameters whose values are not in the dump. */
+  withoutRedacted: number
+  /** Requests that were sent with `[redacted]` in path or body. */
+  withRedacted: number
   /** The first that differ. */
   readonly first: Differing[]
 }
@@ -55,16 +56,18 @@ export async function replay (lines: AsyncIterable<DumpLine | undefined>, option
     matched: 0,
     differing: 0,
     kinds: { status: 0, header: 0, body: 0, failed: 0 },
-    skipped: { method: 0, 'truncated-body': 0, 'missing-body': 0, aborted: 0, filter: 0, unreadable: 0 },
-    redacted: 0,
+    skipped: { method: 0, 'truncated-body': 0, 'missing-body': 0, 'redacted-path': 0, 'redacted-body': 0, aborted: 0, filter: 0, unreadable: 0 },
+    withoutRedacted: 0,
+    withRedacted: 0,
     first: []
   }
   const running = new Set<Promise<void>>()
   const startedAt = now()
 
   async function one (line: DumpLine): Promise<void> {
-    const request = requestOf(line)
-    if (request.redacted) report.redacted++
+    const request = requestOf(line, options.set)
+    if (request.withoutRedacted) report.withoutRedacted++
+    if (request.withRedacted) report.withRedacted++
     let differences: Difference[] = []
     if (!options.dryRun) {
       try {
@@ -89,7 +92,7 @@ export async function replay (lines: AsyncIterable<DumpLine | undefined>, option
 
   for await (const line of lines) {
     report.lines++
-    const skip = line === undefined ? 'unreadable' : options.filter?.(line) === false ? 'filter' : skipOf(line, options.allMethods)
+    const skip = line === undefined ? 'unreadable' : options.filter?.(line) === false ? 'filter' : skipOf(line, options)
     if (line === undefined || skip !== undefined) {
       report.skipped[skip!]++
       onLine(report)

@@ -24,7 +24,7 @@ export interface DumpLine {
 }
 
 /** Why a line is not sent. */
-export type Skip = 'method' | 'truncated-body' | 'missing-body' | 'aborted' | 'filter'
+export type Skip = 'method' | 'truncated-body' | 'missing-body' | 'redacted-path' | 'redacted-body' | 'aborted' | 'filter'
 
 /** What is sent. */
 export interface ReplayRequest {
@@ -33,8 +33,20 @@ export interface ReplayRequest {
   readonly path: string
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   readonly body: Buffer | undefined
-  /** Whether something was left out that is not in the dump. */
+  /** Whether headers or parameters were left out since their values are not in the dump. */
+  readonly withoutRedacted: boolean
+  /** Whether path or body have `[redacted]` in them. */
+  readonly withRedacted: boolean
+}
+
+/** Which lines are sent, and what with. */
+export interface RequestOptions {
+  /** Also others than GET and HEAD. */
+  readonly allMethods: boolean
+  /** Also those with `[redacted]` in path or body. */
   readonly redacted: boolean
+  /** In place of headers of the dump by the same names. */
+  readonly set: ReadonlyArray<readonly [name: string, value: string]>
 }
 
 export interface ReplayAnswer {

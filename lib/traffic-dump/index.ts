@@ -1,7 +1,8 @@
 /** The traffic dump: what is kept of requests, and how it comes into files. */
 export { Capture, dumpedOf, sizeOf } from './capture.ts'
 export { openFiles } from './files.ts'
-export { lineOf } from './line.ts'
+export { lookAtFolder, tryFolder } from './folder.ts'
+export { createLines } from './line.ts'
 export { createSampling } from './sampling.ts'
 export { withoutTenants } from './tenant.ts'
 export { createWriter } from './writer.ts'

@@ -1,7 +1,9 @@
 /** A request and its answer as a line. */
 import type { OutgoingHttpHeader } from 'node:http'
-import type { HeaderLine, RedactedBody, Redactor } from '../redact/types.ts'
+import type { RedactedBody, Redactor } from '../redact/types.ts'
 import type { Attempt } from '../types.ts'
+
+const COLON = 0x3a
 
 export interface DumpedBody {
   readonly bytes: Buffer
@@ -39,66 +41,108 @@ export interface DumpedAttempt extends Pick<Attempt, 'target' | 'part' | 'outcom
   readonly backend: string | undefined
 }
 
-type Arrays = Record<string, string[]>
+/** Values by their names in canonical form. Nothing is inherited, so that any name may be one; a plain object without a prototype takes longer to write. */
+class Fields {
+  [name: string]: string[] | undefined
+}
+Object.setPrototypeOf(Fields.prototype, null)
 
-/** JSON without a line's end. */
-export function lineOf (dumped: Dumped, redactor: Redactor, limit: number): string {
-  const lines = redactor.headers(linesOf(dumped.rawHeaders))
-  const url = redactor.url(dumped.url)
-  const requestHeaders = arraysOf(lines)
-  const responseLines = redactor.headers(responseLinesOf(dumped.responseHeaders))
-  return JSON.stringify({
-    timestamp: new Date(dumped.at).toISOString(),
-    rule: dumped.route,
-    backend: dumped.backend ?? null,
-    target: dumped.attempts.length === 0 ? null : redactor.url(dumped.attempts.at(-1)!.target),
-    tenant: dumped.tenant ?? null,
-    client_ip: dumped.clientAddress,
-    request_id: redactor.text(dumped.requestId),
-    method: dumped.method,
-    url,
-    raw_request: `${dumped.method} ${url} HTTP/${dumped.httpVersion}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
-    request_headers: requestHeaders,
-    ...bodyOf('request', dumped.requestBody, linesOf(dumped.rawHeaders), redactor, limit),
-    status_code: dumped.status,
-    response_headers: arraysOf(responseLines),
-    ...bodyOf('response', dumped.responseBody, responseLinesOf(dumped.responseHeaders), redactor, limit),
-    duration: rounded(dumped.duration),
-    aborted: dumped.aborted || undefined,
-    cut: dumped.cut || undefined,
-    attempts: dumped.attempts.map(({ part, backend, target, outcome, status, duration }) =>
-      ({ part, backend: backend ?? null, target: redactor.url(target), outcome: outcome ?? null, status: status ?? null, duration: duration === undefined ? null : rounded(duration) }))
-  })
+/** A head as it may be shown. */
+interface Head {
+  /** As it stood on the wire. */
+  text: string
+  readonly fields: Fields
+  /** Content-Type and Content-Encoding as they were sent. */
+  type: string | undefined
+  encoding: string | undefined
 }
 
-function bodyOf (of: 'request' | 'response', { bytes, truncated }: DumpedBody, headers: readonly HeaderLine[], redactor: Redactor, limit: number): Record<string, unknown> {
-  const value = (wanted: string): string | undefined => headers.find(([name]) => name.toLowerCase() === wanted)?.[1]
-  const body: RedactedBody = redactor.body({ bytes, truncated, type: value('content-type'), encoding: value('content-encoding'), limit })
-  return {
-    [`${of}_body`]: body.text,
-    [`${of}_body_encoding`]: body.base64 ? 'base64' : undefined,
-    [`${of}_body_truncated`]: body.truncated || undefined,
-    [`${of}_body_decoded`]: body.decoded,
-    [`${of}_body_omitted`]: body.omitted
+/** Most names whose canonical form is kept; they may come from anywhere. */
+const MOST_NAMES = 1_000
+
+/** Makes lines: JSON without a line's end. `limit`: most bytes of a body that is unpacked. */
+export function createLines (redactor: Redactor, limit: number): (dumped: Dumped) => string {
+  const names = new Map<string, string>()
+
+  function nameOf (name: string): string {
+    let known = names.get(name)
+    if (known === undefined) {
+      known = canonical(name)
+      if (names.size < MOST_NAMES && name.length <= 64) names.set(name, known)
+    }
+    return known
   }
-}
 
-function linesOf (raw: readonly string[]): HeaderLine[] {
-  const lines: HeaderLine[] = []
-  // HTTP/2's own fields are in the start line
-  for (let i = 0; i + 1 < raw.length; i += 2) if (!raw[i]!.startsWith(':')) lines.push([raw[i]!, raw[i + 1]!])
-  return lines
-}
+  function add (head: Head, name: string, value: string): void {
+    const shown = redactor.header(name, value)
+    const field = nameOf(name)
+    head.text += `${name}: ${shown}\r\n`
+    const values = head.fields[field]
+    if (values === undefined) head.fields[field] = [shown]
+    else values.push(shown)
+    if (field === 'Content-Type') head.type ??= value
+    else if (field === 'Content-Encoding') head.encoding ??= value
+  }
 
-function responseLinesOf (headers: Dumped['responseHeaders']): HeaderLine[] {
-  return Object.entries(headers).flatMap(([name, values]): HeaderLine[] =>
-    values === undefined ? [] : [values].flat().map((value): HeaderLine => [name, String(value)]))
-}
+  function requestHead (raw: readonly string[]): Head {
+    const head: Head = { text: '', fields: new Fields(), type: undefined, encoding: undefined }
+    // HTTP/2's own fields are in the start line
+    for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]!.charCodeAt(0) !== COLON) add(head, raw[i]!, raw[i + 1]!)
+    return head
+  }
 
-function arraysOf (lines: readonly HeaderLine[]): Arrays {
-  const arrays = Object.create(null) as Arrays
-  for (const [name, value] of lines) (arrays[canonical(name)] ??= []).push(value)
-  return arrays
+  function responseHead (headers: Dumped['responseHeaders']): Head {
+    const head: Head = { text: '', fields: new Fields(), type: undefined, encoding: undefined }
+    for (const name in headers) {
+      const values = headers[name]
+      if (Array.isArray(values)) for (const value of values) add(head, name, value)
+      else if (values !== undefined) add(head, name, String(values))
+    }
+    return head
+  }
+
+  function bodyOf ({ bytes, truncated }: DumpedBody, { type, encoding }: Head): RedactedBody {
+    return redactor.body({ bytes, truncated, type, encoding, limit })
+  }
+
+  return function lineOf (dumped) {
+    const url = redactor.url(dumped.url)
+    const request = requestHead(dumped.rawHeaders)
+    const requestBody = bodyOf(dumped.requestBody, request)
+    const response = responseHead(dumped.responseHeaders)
+    const responseBody = bodyOf(dumped.responseBody, response)
+    const attempts = dumped.attempts.map(({ part, backend, target, outcome, status, duration }) =>
+      ({ part, backend: backend ?? null, target: redactor.url(target), outcome: outcome ?? null, status: status ?? null, duration: duration === undefined ? null : rounded(duration) }))
+    return JSON.stringify({
+      timestamp: new Date(dumped.at).toISOString(),
+      rule: dumped.route,
+      backend: dumped.backend ?? null,
+      target: attempts.at(-1)?.target ?? null,
+      tenant: dumped.tenant ?? null,
+      client_ip: dumped.clientAddress,
+      request_id: redactor.text(dumped.requestId),
+      method: dumped.method,
+      url,
+      raw_request: `${dumped.method} ${url} HTTP/${dumped.httpVersion}\r\n${request.text}\r\n`,
+      request_headers: request.fields,
+      request_body: requestBody.text,
+      request_body_encoding: requestBody.base64 ? 'base64' : undefined,
+      request_body_truncated: requestBody.truncated || undefined,
+      request_body_decoded: requestBody.decoded,
+      request_body_omitted: requestBody.omitted,
+      status_code: dumped.status,
+      response_headers: response.fields,
+      response_body: responseBody.text,
+      response_body_encoding: responseBody.base64 ? 'base64' : undefined,
+      response_body_truncated: responseBody.truncated || undefined,
+      response_body_decoded: responseBody.decoded,
+      response_body_omitted: responseBody.omitted,
+      duration: rounded(dumped.duration),
+      aborted: dumped.aborted || undefined,
+      cut: dumped.cut || undefined,
+      attempts
+    })
+  }
 }
 
 /** `user-agent` → `User-Agent`. */

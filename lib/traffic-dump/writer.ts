@@ -29,8 +29,8 @@ export interface WriterTools {
   readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
   /** After what is under way now: `setImmediate`. */
   defer (work: () => void): void
-  /** After a while in which lines come together: a write costs more than a line. Default `defer`. */
-  gather? (work: () => void): void
+  /** Entries of so many ms are written together, or 256 KB of them: a write costs more than a line. Default 0. */
+  readonly gather?: number
   /** The first failure of several. */
   onTrouble (error: Error): void
   /** Lines are written again. */
@@ -40,12 +40,17 @@ export interface WriterTools {
 export interface Writer {
   /** Keeps it until it is written, unless there is no room. */
   add (entry: Entry): void
+  /**
+   * Somebody has seen that nothing can be written, and tells of it: `onTrouble` will not once more, `onRecovery` will when it can be.
+   * False: it has been told.
+   */
+  expectTrouble (): boolean
   stats (): DumpStats
   /** Writes what waits, for at most `ms`. Resolves in any case. */
   close (ms: number): Promise<void>
 }
 
-export function createWriter ({ open, limit, clock, defer, gather = defer, onTrouble, onRecovery }: WriterTools): Writer {
+export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble, onRecovery }: WriterTools): Writer {
   const queue: Entry[] = []
   let waiting = 0
   let lines: string[] = []
@@ -53,11 +58,14 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
   /** Entries that are being written. */
   let underWay = 0
   const counts = { written: 0, dropped: 0, failed: 0 }
-  let state: 'idle' | 'turn' | 'writing' | 'paused' | 'closed' = 'idle'
+  let state: 'idle' | 'gathering' | 'turn' | 'writing' | 'paused' | 'closed' = 'idle'
   let sink: Sink | undefined
   let pause = FIRST_PAUSE
   let timer: NodeJS.Timeout | undefined
+  /** It has been told. */
   let troubled = false
+  /** The last write may have left a part of a line. */
+  let torn = false
   let closing: (() => void) | undefined
 
   function add (entry: Entry): void {
@@ -67,12 +75,29 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
     }
     waiting += entry.size
     queue.push(entry)
-    if (state === 'idle') begin(gather)
+    if (state === 'idle') goOn()
+    else if (state === 'gathering' && waiting >= BATCH) beginNow()
   }
 
-  function begin (later = defer): void {
+  /** With what waits, if anything does. */
+  function goOn (): void {
+    if (queue.length === 0) rest()
+    else if (gather === 0 || waiting >= BATCH || closing !== undefined) begin()
+    else {
+      state = 'gathering'
+      timer = clock.setTimeout(begin, gather)
+    }
+  }
+
+  function begin (): void {
     state = 'turn'
-    later(turn)
+    defer(turn)
+  }
+
+  /** Without the rest of a gathering or a pause. */
+  function beginNow (): void {
+    if (timer !== undefined) clock.clearTimeout(timer)
+    begin()
   }
 
   function turn (): void {
@@ -126,7 +151,7 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
     try {
       sink ??= open()
       // a line that was cut off by trouble ends here
-      sink.write(Buffer.from(troubled ? `\n${text}` : text), done)
+      sink.write(Buffer.from(torn ? `\n${text}` : text), done)
     } catch (error) {
       done(error as Error)
     }
@@ -138,14 +163,14 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
     if (entries > 0) {
       pause = FIRST_PAUSE
       if (troubled) onRecovery()
-      troubled = false
+      troubled = torn = false
     }
-    if (queue.length > 0) begin()
-    else rest()
+    goOn()
   }
 
   function failed (error: Error, entries: number): void {
     counts.failed += entries
+    torn = true
     sink?.destroy()
     sink = undefined
     if (state === 'closed') return
@@ -155,10 +180,7 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
       return
     }
     state = 'paused'
-    timer = clock.setTimeout(() => {
-      if (queue.length > 0) begin()
-      else rest()
-    }, pause)
+    timer = clock.setTimeout(goOn, pause)
     pause = Math.min(2 * pause, LONGEST_PAUSE)
   }
 
@@ -186,6 +208,11 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
 
   return {
     add,
+    expectTrouble () {
+      const news = !troubled && state !== 'closed'
+      if (news) troubled = true
+      return news
+    },
     stats: () => ({ ...counts, queued: queue.length + taken.entries + underWay, file: sink?.file }),
     close (ms) {
       return new Promise(resolve => {
@@ -201,10 +228,9 @@ export function createWriter ({ open, limit, clock, defer, gather = defer, onTro
           closing = undefined
           resolve()
         }
-        if (timer !== undefined) clock.clearTimeout(timer)
         if (state === 'idle') rest()
         // it is told soon enough that there is trouble
-        else if (state === 'paused') begin()
+        else if (state === 'gathering' || state === 'paused') beginNow()
       })
     }
   }

@@ -1,6 +1,6 @@
 /** The commands that do not serve: `check`, `routes`, `schema`, and wrong usage. */
 import t from 'tap'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkFile } from '../../cli/check.ts'
 import { command, start } from './command.ts'
@@ -73,6 +73,42 @@ t.test('check tells what packages are missing: a warning where the gateway would
   })
   t.same(await without({ backends: { a: 'http://a' }, tracing: true }, '@opentelemetry/api'), { code: `FILE: wrong option\n  tracing: ${needs('@opentelemetry/api')}`, out: '', err: '' })
   t.same(await without({ backends: { a: 'http://a', c: 'http://c' } }, '@kubernetes/client-node', '@opentelemetry/api'), { code: 0, out: ok, err: '' })
+})
+
+t.test('check warns of an admin interface that would refuse everybody, in the words of the log', async (t) => {
+  const file = join(folder, 'admin.json')
+  const warned = async (server: object, admin: unknown) => {
+    writeFileSync(file, JSON.stringify({ backends: { a: 'http://a' }, server, admin }))
+    const { code, stderr } = await command(t, 'check', file)
+    t.equal(code, 0)
+    return stderr.replaceAll(file, 'FILE')
+  }
+  const warning = 'FILE: warning: the admin interface refuses everybody, since the server listens on more than loopback addresses: set admin.token or admin.preHandler, or give it a port of its own (admin.port)\n'
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'gateway.example.com']) {
+    t.equal(await warned({ host }, true), warning, host)
+    t.equal(await warned({}, { port: 9000, host }), warning, `${host} of its own`)
+  }
+  for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) {
+    t.equal(await warned({ host }, true), '', host)
+    t.equal(await warned({}, { port: 9000, host }), '', `${host} of its own`)
+  }
+  t.equal(await warned({}, true), '')
+  t.equal(await warned({ host: '0.0.0.0' }, { token: 'a'.repeat(32) }), '')
+  t.equal(await warned({ host: '0.0.0.0' }, { port: 9000 }), '')
+  t.equal(await warned({ host: '0.0.0.0' }, false), '')
+})
+
+t.test('check warns of a folder of the traffic dump that cannot be written to, and makes none', async (t) => {
+  const file = join(folder, 'dumping.json')
+  const warned = async (directory: string) => {
+    writeFileSync(file, JSON.stringify({ backends: { a: 'http://a' }, trafficDump: { directory } }))
+    const { code, stderr } = await command(t, 'check', file)
+    t.equal(code, 0)
+    return stderr
+  }
+  t.equal(await warned('dumping.json/dumps'), `${file}: warning: trafficDump.directory: cannot be written to here: there is a file where its path has a folder (got "${join(file, 'dumps')}")\n`)
+  t.equal(await warned('dumps'), '')
+  t.notOk(existsSync(join(folder, 'dumps')))
 })
 
 t.test('check of a file that is not there ends with 1', async (t) => {

@@ -1,5 +1,6 @@
 /** `reverseproxy explain`. */
 import t from 'tap'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
@@ -18,6 +19,7 @@ const folder = t.testdir({
     `  users: { targets: [${url}, { url: "${url}/light", weight: 0 }], health: { path: /health } }`,
     `  orders: { targets: [{ url: ${url}, health: { path: /health } }], timeout: 5s, retry: { attempts: 3 }, circuitBreaker: false }`,
     `  found: { discovery: { consul: { address: ${url}, service: x } } }`,
+    'trafficDump: { directory: ./dumps }',
     'tenancy:',
     '  header: x-tenant-id',
     `  tenants: { acme: { backends: { users: "${url}/acme" } } }`,
@@ -49,6 +51,12 @@ t.test('it says which route, backend and target, and why not another', async (t)
 t.test('method and headers', async (t) => {
   t.match(await command(t, 'explain', file, 'POST', '/orders', '-H', 'X-Version: 2', '--header', 'x-a: b:c'), { code: 0, stdout: /route {3}save \(\/orders\)[^]*POST orders \/orders[^]*3 attempts; circuit breaker off/ })
   t.match(await command(t, 'explain', file, 'POST', '/orders'), { code: 1, stdout: /route {3}none\nanswer {2}404/ })
+})
+
+t.test('a method that there is not, and the path of a route', async (t) => {
+  t.match(await command(t, 'explain', file, 'FOO', '/orders'), { code: 2, stdout: '', stderr: /^reverseproxy: the method must be one of GET, HEAD, .*POST.* \(got "FOO"\)\n/ })
+  t.match(await command(t, 'explain', file, '/both/:id'), { code: 0, stdout: /^GET \/both\/:id\nroute {3}both \(\/both\/:id\), composite\nnote {4}":id" is taken as it stands: this wants the path of a request, such as \/both\/7, not that of a route\n/ })
+  t.match(JSON.parse((await command(t, 'explain', file, '/both/:id', '--json')).stdout), { note: /such as \/both\/7/ })
 })
 
 t.test('a tenant', async (t) => {
@@ -83,4 +91,5 @@ t.test('wrong usage ends with 2, a wrong file with 1', async (t) => {
 
 t.test('nobody was asked for any of it', async (t) => {
   t.same(asked, [])
+  t.notOk(existsSync(join(folder, 'dumps')), 'nor is a folder made')
 })

@@ -1,8 +1,11 @@
 /** `reverseproxy replay`: what is sent again, what is compared, and what is said of it. */
 import t, { type Test } from 'tap'
+import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { run } from '../../cli/run.ts'
 import { compareJson } from '../../lib/replay/compare.ts'
@@ -76,10 +79,10 @@ t.test('--ignore and --unordered', async t => {
   t.equal((await command('--ignore', 'time', '--ignore', 'list.at', '--unordered')).code, 0)
 })
 
-t.test('--header says which headers are compared', async t => {
+t.test('--compare-header says which headers are compared', async t => {
   const { command } = await scene(t, [{ response_headers: { 'Content-Type': ['text/plain'], 'X-Version': ['1'] } }], (_request, response) => { response.setHeader('x-version', '2'); json(response, { a: 1 }) })
   t.match((await command()).stdout, /header content-type/)
-  const { stdout } = await command('--header', 'X-Version')
+  const { stdout } = await command('--compare-header', 'X-Version')
   t.match(stdout, /header x-version: expected "1", got "2"/)
   t.notMatch(stdout, /content-type/)
 })
@@ -102,7 +105,7 @@ t.test('requests that are not whole in the dump are counted, not sent', async t 
     '{"cut off',
     '5'
   ])
-  const { stdout } = await command('--all-methods')
+  const { stdout } = await command('--all-methods', '--redacted')
   t.match(stdout, 'skipped: 1 truncated-body, 2 missing-body, 2 aborted, 2 unreadable')
   t.equal(seen.length, 0)
 })
@@ -130,17 +133,118 @@ t.test('lines that a disk has cut off are skipped, wherever they are', async t =
   const torn = '{"timestamp":"2026-01-01T00:00:00.000Z","rule":"us'
   const { command } = await scene(t, [torn, {}, torn, {}, '{"times'])
   t.match(await command(), { code: 0, stdout: '5 lines, 2 sent: 2 matched, 0 differ\nskipped: 3 unreadable\n' })
-  t.match(await (await scene(t, [torn])).command(), { code: 0, stdout: '1 lines, 0 sent' })
-  t.match(await (await scene(t, [])).command(), { code: 0, stdout: '0 lines, 0 sent' })
+})
+
+t.test('nothing to send ends with 3, and one line says why', async t => {
+  const said = async (lines: Parameters<typeof scene>[1], ...args: string[]) => {
+    const { command, file } = await scene(t, lines)
+    const { code, stderr } = await command(...args)
+    t.equal(code, 3, stderr)
+    return stderr.replaceAll(file, 'FILE')
+  }
+  const nothing = 'reverseproxy: nothing was replayed:'
+  t.equal(await said([]), `${nothing} there are no lines in FILE\n`)
+  t.equal(await said([{}], '--filter', 'route=other'), `${nothing} the only line was left out: 1 by --filter 'route=other'\n`)
+  t.equal(await said([{}, { rule: 'other', method: 'POST' }, '{"timestamp":"2', { rule: 'other', aborted: true }], '--filter', 'route=other'),
+    `${nothing} all 4 lines were left out: 1 by method (without --all-methods only GET and HEAD are sent), 1 that broke off, 1 by --filter 'route=other', 1 that cannot be read\n`)
+  t.equal(await said([{ request_body_truncated: true }, { request_body_omitted: 'compressed' }, { url: '/[redacted]' }, { request_body: '[redacted]' }]), `${nothing} all 4 lines were left out: 1 whose body is longer than ` +
+    'maxBodySize of the dump, 1 whose body is not in the dump, 1 with a redacted path (--redacted sends them as they are), 1 with a redacted body (--redacted sends them as they are)\n')
+  t.equal(await said([{ method: 'POST' }], '--dry-run'), 'reverseproxy: nothing would be replayed: the only line was left out: 1 by method (without --all-methods only GET and HEAD are sent)\n')
+  t.match(await said([], '--json'), nothing)
+})
+
+t.test('several dumps without a line are counted', async t => {
+  const { file, up } = await scene(t, [])
+  const other = join(dirname(file), 'other.jsonl')
+  writeFileSync(other, '\n')
+  t.match(await command(t, file, other, '--to', up.url), { code: 3, stderr: 'reverseproxy: nothing was replayed: there are no lines in 2 files\n' })
 })
 
 t.test('what was redacted is left out, and headers of the connection as well', async t => {
   const { command, seen } = await scene(t, [{ url: '/a?x=1&token=[redacted]', request_headers: { Authorization: ['[redacted]'], Connection: ['X-Gone, keep-alive'], 'X-Gone': ['1'], 'Keep-Alive': ['1'], 'X-Kept': ['1', '2'], 'Accept-Encoding': ['gzip'] } }])
-  t.match((await command()).stdout, /1 were sent without something that was redacted/)
+  t.match((await command()).stdout, /1 were sent without headers or parameters that are redacted in the dump/)
   const [{ url, headers }] = seen as [typeof seen[0]]
   t.equal(url, '/a?x=1')
   t.match(headers, { 'x-kept': '1, 2' })
   for (const name of ['authorization', 'x-gone', 'keep-alive', 'accept-encoding']) t.notOk(name in headers, name)
+})
+
+t.test('requests with a redacted path or body are left out and counted; --redacted sends them, and says how many', async t => {
+  const { command, seen } = await scene(t, [
+    { method: 'POST', url: '/1', request_body: '{"user":"ann","password":"[redacted]"}' },
+    { method: 'POST', url: '/2', request_body: 'next=%2Fa%3Ftoken%3D%5Bredacted%5D' },
+    { method: 'POST', url: '/3', request_body: 'plain' },
+    { method: 'POST', url: '/4', request_body: 'W3JlZGFjdGVkXQ==', request_body_encoding: 'base64' },
+    { url: '/share/[redacted]' }
+  ])
+  const { stdout } = await command('--all-methods')
+  t.match(stdout, '5 lines, 2 sent')
+  t.match(stdout, 'skipped: 1 redacted-path, 2 redacted-body\n')
+  t.notMatch(stdout, 'in path or body')
+  t.same(seen.splice(0).map(({ url }) => url).sort(), ['/3', '/4'])
+  t.match((await command('--all-methods', '--redacted')).stdout, /5 lines, 5 sent[^]*3 were sent with "\[redacted\]" in path or body/)
+  t.same(seen.map(({ url }) => url).sort(), ['/1', '/2', '/3', '/4', '/share/%5Bredacted%5D'])
+  t.equal(seen.find(({ url }) => url === '/1')!.body, '{"user":"ann","password":"[redacted]"}')
+  t.match((await command('--all-methods', '--redacted', '--dry-run')).stdout, '3 would be sent with "[redacted]" in path or body')
+  t.match(JSON.parse((await command('--all-methods', '--redacted', '--json')).stdout), { withRedacted: 3, withoutRedacted: 0 })
+})
+
+t.test('--set-header takes the place of what was dumped', async t => {
+  const { command, seen } = await scene(t, [{ request_headers: { Authorization: ['[redacted]'], Accept: ['*/*'], 'X-Two': ['old'] } }])
+  t.notMatch((await command('--set-header', 'authorization: Bearer a:b', '--set-header', 'X-Two: 1', '--set-header', 'x-two:2', '--set-header', 'Host: shop.example', '--set-header', 'x-new: yes')).stdout, 'redacted')
+  t.match(seen[0]!.headers, { authorization: 'Bearer a:b', accept: '*/*', 'x-two': '1, 2', host: 'shop.example', 'x-new': 'yes' })
+})
+
+t.test('--headers-file has headers one a line, and --set-header wins over it', async t => {
+  const { command, file, seen } = await scene(t, [{ request_headers: { Authorization: ['[redacted]'] } }])
+  const headers = join(dirname(file), 'headers.txt')
+  writeFileSync(headers, '# of staging\r\nAuthorization: Bearer filed\r\n\r\nX-A: 1\r\nX-A: 2\r\nX-B: 1\r\n')
+  t.equal((await command('--headers-file', headers, '--set-header', 'x-b: 2')).code, 0)
+  t.match(seen[0]!.headers, { authorization: 'Bearer filed', 'x-a': '1, 2', 'x-b': '2' })
+})
+
+t.test('headers that cannot be set are wrong usage, and no value is told', async t => {
+  const { command, file, seen } = await scene(t, [{}])
+  const headers = join(dirname(file), 'headers.txt')
+  for (const [text, message] of [
+    ['hush', 'must be "name: value"'],
+    [': hush', 'must be "name: value"'],
+    ['X Y: hush', 'what stands before the colon is no name of a header'],
+    ['X: hush\0', 'the value of X has characters that headers cannot have'],
+    ['Content-Length: 5', 'Content-Length cannot be set'],
+    ['transfer-encoding: hush', 'transfer-encoding cannot be set']
+  ] as const) {
+    const flag = await command('--set-header', text)
+    t.match(flag, { code: 2, stderr: message })
+    t.match(flag.stderr, '--set-header')
+    writeFileSync(headers, `\n${text}\n`)
+    const filed = await command('--headers-file', headers)
+    t.match(filed, { code: 2, stderr: message })
+    t.match(filed.stderr, `--headers-file: ${headers}, line 2`)
+    t.notMatch(flag.stderr + filed.stderr, 'hush')
+  }
+  writeFileSync(headers, '# nothing\n')
+  t.match(await command('--headers-file', headers), { code: 2, stderr: `--headers-file: there are no headers in ${headers}` })
+  t.match(await command('--headers-file', '/none'), { code: 2, stderr: '--headers-file: /none cannot be read (ENOENT)' })
+  t.equal(seen.length, 0)
+})
+
+/** The command as a process, with something to read. */
+async function piped (input: string, ...args: readonly string[]) {
+  const script = fileURLToPath(new URL('../../cli/reverseproxy.ts', import.meta.url))
+  const running = promisify(execFile)(process.execPath, ['--import', import.meta.resolve('tsx'), script, 'replay', ...args])
+  running.child.stdin!.on('error', () => {}).end(input)
+  return await running.then(({ stdout }) => ({ code: 0, stdout, stderr: '' }), (error: { code: number, stdout: string, stderr: string }) => error)
+}
+
+t.test('- is standard input, of a dump or of headers', async t => {
+  const { file, seen, up } = await scene(t, [{ url: '/file' }])
+  t.match(await piped(`${JSON.stringify(line({ url: '/piped' }))}\n`, '-', file, '--to', up.url), { code: 0, stdout: '2 lines, 2 sent: 2 matched, 0 differ\n' })
+  t.same(seen.splice(0).map(({ url }) => url).sort(), ['/file', '/piped'])
+  t.match(await piped('X-Token: piped\n', file, '--to', up.url, '--headers-file', '-'), { code: 0 })
+  t.match(seen, [{ url: '/file', headers: { 'x-token': 'piped' } }])
+  t.match(await piped('', '-', '--to', up.url), { code: 3, stderr: 'there are no lines in standard input' })
+  t.match(await piped('# Read me\n', '-', '--to', up.url), { code: 2, stderr: 'standard input, line 1: this is no line of a traffic dump' })
 })
 
 t.test('a redacted value of an answer may be anything, in JSON and in texts', async t => {
@@ -222,6 +326,10 @@ t.test('wrong usage ends with 2', async t => {
     [[file, '--to', 'http://x', '--rate', '0'], /--rate must be a number/],
     [[file, '--to', 'http://x', '--concurrency', '0'], /--concurrency must be a whole number above 0/],
     [[file, '--to', 'http://x', '--filter', 'path=/'], /--filter: "path=\/" is no condition/],
+    [['-', '-', '--to', 'http://x'], /standard input \(-\) can be read only once/],
+    [['-', '--to', 'http://x', '--headers-file', '-'], /standard input \(-\) can be read only once/],
+    // that of `explain` is a header of the request
+    [[file, '--to', 'http://x', '--header', 'x-a'], /--header/],
     [[file, '--to', 'http://x', '--nope'], /--nope/]
   ] as const) t.match(await command(t, ...args), { code: 2, stdout: '', stderr: message }, args.join(' '))
 })
@@ -232,7 +340,7 @@ t.test('the pace is that of --rate, and there are never more at once than --conc
   let running = 0
   let most = 0
   async function * lines () { for (let i = 0; i < 6; i++) yield line({ response_body: null, response_headers: {} }) }
-  const options = { filter: undefined, allMethods: false, concurrency: 2, rate: 10, dryRun: false, headers: [], ignore: [], unordered: false, shown: 1 }
+  const options = { filter: undefined, allMethods: false, redacted: false, set: [], concurrency: 2, rate: 10, dryRun: false, headers: [], ignore: [], unordered: false, shown: 1 }
   const report = await replay(lines(), options, {
     async send () {
       sentAt.push(clock.now())
@@ -266,6 +374,7 @@ t.test('differences of JSON', async t => {
 t.test('progress is a line', async t => {
   t.equal(progressText(0.5, { sent: 3, differing: 1 }), '[############------------]  50 %  3 sent, 1 differ')
   t.match(progressText(0, { sent: 0, differing: 0 }), /^\[-{24}\] {3}0 %/)
+  t.equal(progressText(undefined, { sent: 3, differing: 1 }), '3 sent, 1 differ', 'nobody knows how long standard input is')
 })
 
 t.test('a dump of the gateway is sent again', async t => {

@@ -1,11 +1,11 @@
 /** The traffic dump and a disk that is full, gone or stands still: requests do not notice, and everything that is lost is counted. */
 import t, { type Test } from 'tap'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { parseOptions } from '../../lib/options/index.ts'
-import { createWriter } from '../../lib/traffic-dump/index.ts'
+import { createWriter, lookAtFolder, tryFolder } from '../../lib/traffic-dump/index.ts'
 import type { Entry, Sink } from '../../lib/traffic-dump/index.ts'
 import core from '../../plugins/core.ts'
 import trafficDump from '../../plugins/traffic-dump.ts'
@@ -18,7 +18,7 @@ const full = () => Object.assign(new Error('ENOSPC: no space left on device, wri
 const entry = (text: string, size = text.length): Entry => ({ size, line: () => text })
 
 /** A writer with a sink that does what the test says, and turns that run when the test says. */
-function scene ({ limit = 1_000 }: { limit?: number } = {}) {
+function scene ({ limit = 1_000, gather = 0 }: { limit?: number, gather?: number } = {}) {
   const clock = virtualClock()
   const turns: Array<() => void> = []
   const written: string[] = []
@@ -44,6 +44,7 @@ function scene ({ limit = 1_000 }: { limit?: number } = {}) {
       return sink()
     },
     limit,
+    gather,
     clock: clock as unknown as Clock,
     defer: work => { turns.push(work) },
     onTrouble: error => { told.push(error.message) },
@@ -72,6 +73,32 @@ t.test('lines that wait go together, and large ones give others their turn', asy
   t.equal(writer.stats().queued, 3)
   turn()
   t.match(writer.stats(), { written: 8, queued: 0, dropped: 0 })
+})
+
+t.test('lines of a while are written together, sooner when there are many, at once at the end', async t => {
+  const { writer, clock, turn, written } = scene({ limit: 1_000_000, gather: 1_000 })
+  writer.add(entry('a'))
+  clock.advance(999)
+  writer.add(entry('b'))
+  turn()
+  t.same(written, [])
+  clock.advance(1)
+  turn()
+  t.same(written.splice(0), ['a\nb\n'])
+  writer.add(entry('c', 200_000))
+  turn()
+  t.same(written, [])
+  writer.add(entry('d', 100_000))
+  turn()
+  t.same(written.splice(0), ['c\nd\n'])
+  clock.advance(5_000)
+  turn()
+  writer.add(entry('e'))
+  const closed = writer.close(100)
+  turn()
+  await closed
+  t.same(written, ['e\n'])
+  t.match(writer.stats(), { written: 5, queued: 0, dropped: 0 })
 })
 
 t.test('a disk that stands still: the queue is bounded, and what finds no room is dropped', async t => {
@@ -132,6 +159,29 @@ t.test('a file that cannot be opened is no different', async t => {
   t.match(writer.stats(), { failed: 1, file: undefined })
 })
 
+t.test('trouble that somebody has foreseen is told by them alone, and told when it works', async t => {
+  const { writer, clock, turn, state, told, written } = scene()
+  t.equal(writer.expectTrouble(), true)
+  t.equal(writer.expectTrouble(), false, 'it is known')
+  state.mode = 'throws'
+  writer.add(entry('lost'))
+  turn()
+  t.same(told, [])
+  state.mode = 'works'
+  writer.add(entry('good'))
+  clock.advance(60_000)
+  turn()
+  t.same(told, ['works'])
+  const other = scene()
+  other.writer.expectTrouble()
+  other.writer.add(entry('good'))
+  other.turn()
+  t.same([other.told, other.written], [['works'], ['good\n']], 'nothing was cut off')
+  t.same(written, ['\ngood\n'])
+  await other.writer.close(1_000)
+  t.equal(other.writer.expectTrouble(), false, 'nothing is written any more')
+})
+
 t.test('a line that cannot be made costs itself only', async t => {
   const { writer, turn, written } = scene()
   writer.add({ size: 1, line () { throw new Error('no') } })
@@ -176,7 +226,7 @@ t.test('closing: what waits is written first; a disk that stands still has so lo
 // ---- with a gateway
 
 async function gateway (t: Test, directory: string) {
-  const lines: Array<{ level: number, msg: string }> = []
+  const lines: Array<{ level: number, msg: string, directory?: string }> = []
   const up = await httpUpstream(t, (_request, response) => { response.end('ok') })
   const started = await startGateway(t, { backends: { up: up.url }, trafficDump: { directory, sampleRate: 1 } }, proxyAll(), {
     logger: { level: 'info', stream: { write (line: string) { lines.push(JSON.parse(line) as typeof lines[0]) } } }
@@ -187,13 +237,15 @@ async function gateway (t: Test, directory: string) {
 t.test('a folder that cannot be made: requests are answered, failures counted, one line in the log', async t => {
   const folder = t.testdir({ file: 'not a folder' })
   const { app, url, complaints } = await gateway(t, join(folder, 'file', 'dumps'))
+  t.ok(await waitFor(() => complaints().length === 1), 'before there is a request')
   for (let i = 1; i <= 3; i++) {
     t.equal(await (await fetch(url)).text(), 'ok')
     const { trafficDump } = app.reverseproxy
     t.ok(await waitFor(() => trafficDump.stats().failed + trafficDump.stats().queued === i))
   }
   t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed > 0))
-  t.match(complaints(), [{ level: 50, msg: /requests are not affected/ }])
+  const directory = join(folder, 'file', 'dumps')
+  t.match(complaints(), [{ level: 40, directory, msg: `the traffic dump cannot be written to ${directory}: there is a file where its path has a folder; lines are lost until it can, requests are not affected` }])
   t.equal(complaints().length, 1)
   t.equal(app.reverseproxy.trafficDump.stats().file, undefined)
 })
@@ -202,13 +254,61 @@ t.test('a file in the place of the folder that goes away: it works again, and sa
   const folder = t.testdir({ dumps: 'not a folder' })
   const { rmSync } = await import('node:fs')
   const { app, url, complaints } = await gateway(t, join(folder, 'dumps'))
+  t.ok(await waitFor(() => complaints().length === 1))
   await (await fetch(url)).text()
   t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed === 1))
   rmSync(join(folder, 'dumps'))
   await (await fetch(`${url}/after`)).text()
   t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().written === 1, 10_000))
   t.match(dumpText(join(folder, 'dumps')), /"url":"\/after"/)
-  t.match(complaints().map(({ level }) => level), [50, 30])
+  t.same(complaints().map(({ level }) => level), [40, 30])
+  t.match(complaints()[0]!.msg, `${join(folder, 'dumps')}: there is a file in its place;`)
+})
+
+t.test('a disk that fails when the gateway has started is an error in the log, once', async t => {
+  const lines: Array<{ level: number, msg: string }> = []
+  const app: FastifyInstance = Fastify({ logger: { level: 'info', stream: { write (line: string) { lines.push(JSON.parse(line) as typeof lines[0]) } } } })
+  await app.register(core, { config: parseOptions({ trafficDump: { directory: 'unused', sampleRate: 1 } }) })
+  await app.register(trafficDump, { open: () => ({ file: undefined, write (_bytes, done) { done(full()) }, close (done) { done() }, destroy () {} }) })
+  app.reverseproxy.tenantInLogs = () => undefined
+  app.get('/', async request => {
+    request.reverseproxy = { route: '/', attempts: [], backend: 'up' } as unknown as NonNullable<typeof request.reverseproxy>
+    return 'ok'
+  })
+  t.equal((await app.inject('/')).body, 'ok')
+  t.ok(await waitFor(() => app.reverseproxy.trafficDump.stats().failed === 1))
+  t.match(lines.filter(({ msg }) => msg.startsWith('the traffic dump')), [{ level: 50, msg: /requests are not affected/ }])
+  await app.close()
+  t.notOk(existsSync('unused'), 'lines that go elsewhere need no folder')
+})
+
+t.test('a folder of whose requests none is sampled is not made', async t => {
+  const directory = join(t.testdir(), 'dumps')
+  const up = await httpUpstream(t, (_request, response) => { response.end('ok') })
+  const { url } = await startGateway(t, { backends: { up: up.url }, trafficDump: { directory, sampleRate: 0 } }, proxyAll())
+  await (await fetch(url)).text()
+  t.notOk(existsSync(directory))
+})
+
+t.test('why a folder cannot be written to, with and without making it', async t => {
+  const folder = t.testdir({ file: '', there: {} })
+  for (const look of [lookAtFolder, tryFolder]) {
+    t.equal(await look(join(folder, 'there')), undefined)
+    t.equal(await look(join(folder, 'file')), 'there is a file in its place')
+    t.equal(await look(join(folder, 'file', 'a', 'b')), 'there is a file where its path has a folder')
+  }
+  t.equal(await lookAtFolder(join(folder, 'new', 'dumps')), undefined)
+  t.notOk(existsSync(join(folder, 'new')), 'to look makes nothing')
+  t.equal(await tryFolder(join(folder, 'new', 'dumps')), undefined)
+  t.equal(statSync(join(folder, 'new', 'dumps')).mode & 0o777, 0o700)
+})
+
+t.test('a folder of somebody else', async t => {
+  // root may write anywhere
+  const reason = process.getuid?.() === 0 ? undefined : 'this user may not write there'
+  const folder = t.testdir({ there: {} })
+  chmodSync(join(folder, 'there'), 0o500)
+  for (const look of [lookAtFolder, tryFolder]) for (const path of ['there', 'there/dumps']) t.equal(await look(join(folder, path)), reason)
 })
 
 t.test('a disk that stands still holds up neither requests nor the end', async t => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import fc from 'fast-check'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { createRedactor } from '../../lib/redact/index.ts'
-import { lineOf } from '../../lib/traffic-dump/index.ts'
+import { createLines } from '../../lib/traffic-dump/index.ts'
 import type { Dumped } from '../../lib/traffic-dump/line.ts'
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_'
@@ -92,9 +92,9 @@ function dumpedOf ({ headers, url, request, response, coding, latin, cut }: Requ
 }
 
 t.test('a secret is in no line', async t => {
-  const redactor = createRedactor()
+  const lineOf = createLines(createRedactor(), 65_536)
   fc.assert(fc.property(requests, request => {
-    const line = lineOf(dumpedOf(request), redactor, 65_536)
+    const line = lineOf(dumpedOf(request))
     const parsed = JSON.parse(line) as Record<string, string | undefined>
     const texts = [line, decodeURIComponent(line.replaceAll(/%(?![0-9a-f]{2})/gi, '')), ...['request', 'response'].map(of => parsed[`${of}_body_encoding`] === 'base64' ? Buffer.from(parsed[`${of}_body`]!, 'base64').toString('latin1') : '')]
     // a part of it would be too much as well
@@ -105,10 +105,10 @@ t.test('a secret is in no line', async t => {
 })
 
 t.test('the corpus would be found if it were not taken out', async t => {
-  const nothing = createRedactor({ headers: [], query: [], json: [], replaceDefaults: true })
+  const lineOf = createLines(createRedactor({ headers: [], query: [], json: [], replaceDefaults: true }), 65_536)
   const found = fc.sample(requests, 50).filter(request => {
     const dumped = dumpedOf({ ...request, coding: undefined, latin: false, cut: undefined })
-    return lineOf(dumped, nothing, 65_536).includes(request.hush)
+    return lineOf(dumped).includes(request.hush)
   })
   t.ok(found.length > 40)
 })
