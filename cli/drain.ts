@@ -2,6 +2,7 @@
  * The end of a served gateway: stop accepting, finish what runs, leave with 0.
  */
 import closeWithGrace, { type Options } from 'close-with-grace'
+import { flushSpans } from './flush.ts'
 import type { RunningGateway } from './serving/gateway.ts'
 
 /** Beyond what `shutdown` grants, ms: hooks of the user's may close things of their own. */
@@ -42,5 +43,6 @@ function install (served: Served, skip: NonNullable<Options['skip']>, onFault?: 
       served.log[manual === true ? 'debug' : 'info'](`${signal ?? 'close'}: no new requests; finishing what runs`)
     }
     await served.close()
+    await flushSpans(served)
   })
 }

@@ -14,6 +14,7 @@ import { createCrew, type Crew } from './serving/crew.ts'
 import type { RunningGateway } from './serving/gateway.ts'
 import type { GatewayWorker } from './serving/gateway-worker.ts'
 import { isMessage } from './serving/messages.ts'
+import { tellRefusal } from './serving/refusal.ts'
 import { isBehind, succeed } from './serving/succession.ts'
 import { UsageError } from './usage.ts'
 
@@ -59,7 +60,7 @@ export async function startWorkers (load: () => Promise<ConfigFile>, size: numbe
       show()
       return { outcome: 'applied' as const, waiting: [] }
     } catch (error) {
-      log.error({ err: error }, 'reload: the new configuration is refused, the one before stays')
+      tellRefusal(log, 'reload: the new configuration is refused, the one before stays', error as Error)
       crew.places.find(({ worker }) => worker?.state === 'serving')?.worker?.tell({ kind: 'reverseproxy:refused' })
       return { outcome: 'refused' as const, error: error as Error }
     }

@@ -6,6 +6,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { isNode, LineCounter, parseDocument, type Document } from 'yaml'
 import { substitute, type Environment } from './config-file/environment.ts'
 import { positionOf, type Position } from './config-file/positions.ts'
+import { syntaxProblems } from './config-file/syntax.ts'
 import { describeProblem, OptionsError, type OptionProblem } from './errors.ts'
 import { check } from './options/check.ts'
 import { copy, isRecord } from './options/copy.ts'
@@ -67,7 +68,7 @@ function unreadable (path: string, code = 'unreadable'): OptionsError {
 export function parseConfigText (text: string, { path, env = process.env }: ConfigTextContext): ConfigFile {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, merge: true, uniqueKeys: true, prettyErrors: false })
-  throwOn(syntaxProblems(document, lines, text, basename(path)), path)
+  throwOn(syntaxProblems(document, lines, text).map(problem => ({ file: basename(path), ...problem })), path)
 
   const problems: OptionProblem[] = substitute(document, env).map(({ keys, rule, value }) => ({ path: keys.reduce<string>(at, ''), rule, value }))
   const raw = copy(valueOf(document, problems), '', problems)
@@ -138,19 +139,6 @@ function withTlsTexts (options: Record<string, unknown>, origin: Origin): Record
 }
 
 // ---- YAML
-
-function syntaxProblems (document: Document.Parsed, lines: LineCounter, text: string, file: string): FileProblem[] {
-  return [...document.errors, ...document.warnings].map(({ message, pos: [offset], code }) => {
-    const { line, col } = lines.linePos(offset)
-    const written = text.split('\n')[line - 1] ?? ''
-    // eslint-disable-next-line no-template-curly-in-string
-    const advice = ' (within { } and [ ] a ${…} needs quotes)'
-    const hint = /[{[,:]\s*\$\{/.test(written) && code !== 'DUPLICATE_KEY' ? advice : ''
-    const rule = code === 'DUPLICATE_KEY' ? 'must not have the same key twice' : `must be valid YAML: ${message.split('\n')[0]!}${hint}`
-    // what stands there may be a secret
-    return { file, line, column: col, path: '', rule }
-  })
-}
 
 /** The document as plain values. An alias without an anchor, or far too many of them, is a problem of the whole file. */
 function valueOf (document: Document, problems: OptionProblem[]): unknown {

@@ -9,7 +9,7 @@ import Fastify, { LogController } from 'fastify'
 import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { AddressInfo } from 'node:net'
-import { createAccess, createAdmin, createAdminServer, declareAdmin, describeAdmin, isLoopbackOnly } from '../lib/admin/index.ts'
+import { createAccess, createAdmin, createAdminServer, declareAdmin, describeAdmin, isLoopbackOnly, whyNobody } from '../lib/admin/index.ts'
 import { packageVersion } from '../lib/package-version.ts'
 import { serverOptions } from '../lib/server-options.ts'
 import type { Address, Admin, AdminServer, Deed, Events } from '../lib/admin/index.ts'
@@ -52,7 +52,7 @@ const admin: FastifyPluginAsync = async function admin (fastify) {
     reverseproxy.successions.push(endTheirs)
     return
   }
-  const made = createAdmin({ gateway: reverseproxy, facts: factsOfProcess(), log: fastify.log, relay (deed) { api.relay?.(deed) } })
+  const made = createAdmin({ gateway: reverseproxy, facts: factsOfProcess(), log: fastify.log, relay (deed) { api.relay?.(deed) }, wall: Date.now })
   api.repeat = made.actions.repeat
   const own: HandedOn = reverseproxy.adminParts = { events: made.events, server: undefined }
   fastify.addHook('onRoute', function noticeRoute (route) { made.routes.notice(route, reverseproxy.handler) })
@@ -148,9 +148,9 @@ async function declare (scope: FastifyInstance, config: AdminConfig, made: Admin
   declareAdmin(scope, { admin: made, config, access, document })
 }
 
-function warn (log: FastifyBaseLogger, { token, preHandler }: AdminConfig, addresses: readonly Address[]): void {
-  if (token !== undefined || preHandler.length > 0 || isLoopbackOnly(addresses)) return
-  log.warn('the admin interface refuses everybody, since the server listens on more than loopback addresses: set admin.token or admin.preHandler, or give it a port of its own (admin.port)')
+function warn (log: FastifyBaseLogger, config: AdminConfig, addresses: readonly Address[]): void {
+  const why = whyNobody(config, isLoopbackOnly(addresses))
+  if (why !== undefined) log.warn(why)
 }
 
 export default fp(admin, {

@@ -26,6 +26,7 @@ import { overrideComposite, parseComposite } from '../lib/options/index.ts'
 import { createRecord } from '../lib/record.ts'
 import { checkRequest } from '../lib/routes/call.ts'
 import { createDeliver, sayClose } from '../lib/routes/deliver.ts'
+import { createNamedBackends } from '../lib/routes/named.ts'
 import type { AnswerHeaders } from '../lib/composite/answer-headers.ts'
 import type { Combined } from '../lib/composite/answer.ts'
 import type { GatherTools } from '../lib/composite/gather.ts'
@@ -251,8 +252,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     return compiled
   }
 
-  /** Routes and the backends they name, to be checked when all backends are known. */
-  const named: Array<{ readonly route: string, readonly plan: CompositePlan }> = []
+  const named = createNamedBackends()
 
   fastify.addHook('onRoute', function planComposite (route: RouteOptions & { composite?: Option, proxy?: unknown }) {
     if (route.composite === undefined) return
@@ -260,7 +260,7 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
     if (route.proxy !== undefined) throw new OptionsError([{ path, rule: 'must not stand beside proxy' }])
     if (route.handler !== (reverseproxy.handler as unknown)) throw new OptionsError([{ path, rule: 'needs app.reverseproxy.handler as the handler of the route; inside a handler of your own use reply.composite()' }])
     const compiled = compileOption(route.composite, (route.config as { name?: string } | undefined)?.name ?? route.url, route.url)
-    named.push({ route: route.url, plan: compiled.plan })
+    for (const { name, config: { proxy: { backend } } } of compiled.plan.parts) named.add(`${path}.${placeOf(route.composite, name)}`, backend)
     mayChange(compiled)
     route.handler = (request, reply) => { run(request, reply, compiled) }
     const { plan: { readsBody, config: { bodyLimit } } } = compiled
@@ -278,13 +278,8 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
   })
 
   fastify.addHook('onReady', function checkBackends (ready) {
-    const problems = named.flatMap(({ route, plan }) => plan.parts.flatMap(({ name, config: { proxy: { backend } } }) => {
-      const path = `route ${route}: composite.parts.${name}.backend`
-      if ((backend ?? config.defaultBackend) === undefined) return [{ path, rule: 'is required, as there is no defaultBackend' }]
-      if (backend === undefined || reverseproxy.registry.isKnown(backend)) return []
-      const known = reverseproxy.backends.list().map(({ name }) => name)
-      return [{ path, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend }]
-    }))
+    const { registry, backends } = reverseproxy
+    const problems = named.problems({ defaultBackend: config.defaultBackend, isKnown: name => registry.isKnown(name), names: () => backends.list().map(({ name }) => name) })
     ready(problems.length > 0 ? new OptionsError(problems) : undefined)
   })
 
@@ -303,6 +298,12 @@ const composite: FastifyPluginAsync = async function composite (fastify) {
       strategies.set(name, combine)
     }
   }
+}
+
+/** Where the backend of a part is named. */
+function placeOf ({ backends }: { readonly backends?: readonly string[] }, part: string): string {
+  const index = backends?.indexOf(part) ?? -1
+  return index < 0 ? `parts.${part}.backend` : `backends[${index}]`
 }
 
 /** What the handler sends and the onSend hook replaces. Fastify takes it for a stream, so that it reaches the hook as it is. */

@@ -7,10 +7,11 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { BadRequestError } from '../lib/errors.ts'
 import { explainCall } from '../lib/explain/call.ts'
 import { explainingOf, mark } from '../lib/explain/mark.ts'
 import { explainPart } from '../lib/explain/part.ts'
-import { makeRequest, Unsent } from '../lib/explain/request.ts'
+import { makeRequest, methodProblem, pathNote, Unsent } from '../lib/explain/request.ts'
 import { kPlace } from '../lib/routes/declare.ts'
 import type { CallExplanation, Explanation, RequestLike } from '../lib/explain/types.ts'
 
@@ -18,7 +19,7 @@ declare module './core.ts' {
   interface ReverseProxy {
     /**
      * What would become of such a request now: `await app.reverseproxy.explain({ url: '/api/orders/7' })`. No backend is asked, and no
-     * counter, circuit or turn of a balancer moves. Owner: plugins/explain.ts
+     * counter, circuit or turn of a balancer moves. @throws BadRequestError for a method that Node does not know. Owner: plugins/explain.ts
      */
     explain: (request?: RequestLike) => Promise<Explanation>
     /** For hooks that are not to act on requests that are only explained (rate limits, audit logs). Owner: plugins/explain.ts */
@@ -34,13 +35,17 @@ const explain: FastifyPluginAsync = async function explain (fastify) {
 
   reverseproxy.explain = async function explainRequest (like = {}) {
     await fastify.ready()
+    const { method = 'GET', url = '/' } = like
+    const problem = methodProblem(method, fastify.supportedMethods)
+    if (problem !== undefined) throw new BadRequestError(problem)
+    const note = pathNote(url)
     return await new Promise<Explanation>(resolve => {
       const raw = makeRequest(like)
 
       function tell (explanation: Explanation): void {
         // timers of Fastify's own end with the request
         raw.emit('close')
-        resolve(explanation)
+        resolve(note === undefined ? explanation : { ...explanation, note })
       }
 
       function reached (kind: 'proxy' | 'composite' | 'other', request: FastifyRequest, calls: readonly CallExplanation[]): void {

@@ -12,12 +12,13 @@ import { explainingOf } from '../lib/explain/mark.ts'
 import { AS_IT_CAME, hideBodies, hideBody, mayHaveBody } from '../lib/forward/hide-body.ts'
 import { CONSTRAINT, createConstraintStrategy } from '../lib/matching/index.ts'
 import { overrideProxy, parseProxy } from '../lib/options/index.ts'
+import { nearest } from '../lib/options/suggest.ts'
 import { createRecord } from '../lib/record.ts'
 import { createCalls } from '../lib/routes/call.ts'
 import { declareDefault, declareRoutes, kPlace } from '../lib/routes/declare.ts'
 import { createDeliver } from '../lib/routes/deliver.ts'
+import { createNamedBackends } from '../lib/routes/named.ts'
 import { createPlan, NOTHING } from '../lib/routes/plan.ts'
-import type { OptionProblem } from '../lib/errors.ts'
 import type { ProxyOptions } from '../lib/options/index.ts'
 import type { CallOptions } from '../lib/routes/call.ts'
 import type { DeclareTools } from '../lib/routes/declare.ts'
@@ -59,8 +60,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   const { config, clock, deadlines } = reverseproxy
   const createCall = createCalls({ config, lookup: reverseproxy.lookup, now: clock.now })
   const { deliver, fail } = createDeliver({ deadlines, isClosing: () => reverseproxy.closing })
-  /** Routes and the backends they name, to be checked when all backends are known. */
-  const named: Array<{ readonly route: string, readonly backend: string | undefined }> = []
+  const named = createNamedBackends()
 
   function run (request: FastifyRequest, reply: FastifyReply, plan: Plan, options: CallOptions | undefined, backend?: string): FastifyReply {
     const record = request.reverseproxy ??= createRecord(plan.name, clock.now(), request, reply.raw)
@@ -173,6 +173,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   fastify.addHook('onRoute', function planRoute (this: FastifyInstance, route: RouteOptions & { proxy?: string | ProxyOptions }) {
     const ours = route.handler === (reverseproxy.handler as unknown)
     if (route.proxy === undefined && !ours) return
+    if (route.proxy === undefined) checkKeys(route)
     const proxy = configOf(route.proxy, route.url)
     const { bodyLimit = route.bodyLimit } = proxy
     const plan = createPlan(bodyLimit === proxy.bodyLimit ? proxy : { ...proxy, bodyLimit }, (route.config as { name?: string } | undefined)?.name ?? route.url, { ...inFull(route.proxy), ...bodyLimit === undefined ? undefined : { bodyLimit } })
@@ -180,8 +181,7 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
     route.config = { ...route.config, [kPlan]: plan } as NonNullable<RouteOptions['config']>
     if (proxy.websocket !== undefined) prepareUpgrades(route)
     if (!ours) return
-    // the automatic HEAD route repeats its GET
-    if (!named.some(({ route, backend }) => route === plan.name && backend === proxy.backend)) named.push({ route: plan.name, backend: proxy.backend })
+    named.add(`route ${plan.name}: proxy.backend`, proxy.backend)
     route.handler = (request, reply) => { run(request, reply, plan, undefined) }
     if (mayHaveBody(route)) hideBodies(route, this)
   })
@@ -215,20 +215,22 @@ const routes: FastifyPluginAsync = async function routes (fastify) {
   }
 
   fastify.addHook('onReady', function checkBackends (ready) {
-    const problems: OptionProblem[] = []
-    for (const { route, backend = config.defaultBackend } of named) {
-      if (backend === undefined) problems.push({ path: `route ${route}: proxy.backend`, rule: 'is missing, and there is no defaultBackend' })
-      else if (!reverseproxy.registry.isKnown(backend)) {
-        const known = reverseproxy.backends.list().map(({ name }) => name)
-        problems.push({ path: `route ${route}: proxy.backend`, rule: `must be one of the backends: ${known.join(', ') || 'there are none'}`, value: backend })
-      }
-    }
+    const { registry, backends } = reverseproxy
+    const problems = named.problems({ defaultBackend: config.defaultBackend, isKnown: name => registry.isKnown(name), names: () => backends.list().map(({ name }) => name) })
     ready(problems.length > 0 ? new OptionsError(problems) : undefined)
   })
 
   if (!fastify.hasConstraintStrategy(CONSTRAINT)) fastify.addConstraintStrategy(createConstraintStrategy())
   declareRoutes(fastify, config, tools)
   if (config.defaultBackend !== undefined) declareDefault(fastify, tools)
+}
+
+/** A route with our handler that says nothing to it may have meant to: Fastify takes any key. */
+function checkKeys (route: RouteOptions): void {
+  for (const [key, value] of Object.entries(route)) {
+    const meant = nearest(key, ['proxy', 'composite'])
+    if (meant !== undefined) throw new OptionsError([{ path: `route ${route.url}: ${key}`, rule: `is not an option; did you mean "${meant}"?`, value }])
+  }
 }
 
 /** In full, so that something can be put over it. */

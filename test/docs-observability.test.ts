@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { parseConfigText } from '../lib/config-file.ts'
 import { CATALOGUE } from '../lib/metrics/index.ts'
+import { start } from './cli/command.ts'
 import { startGateway, waitFor } from './helper.ts'
 import { AROUND, label, runPrograms, startPorts } from './helper-docs.ts'
 import { codeIn, readMarkdown, ROOT } from './helper-readme.ts'
@@ -127,6 +128,27 @@ t.test('failures have the level that the document gives them', async t => {
   t.has(await lineWith(t, second!.text), { level: 40, status: 500 })
 })
 
+// ---- traces
+
+t.test('the command exports its last spans before it ends, with the set-up that the document shows', async t => {
+  const blocks = document.blocks.filter(({ heading }) => heading === 'Traces of the command')
+  const textOf = (wanted: string): string => blocks.find(({ language }) => language === wanted)!.text
+  const folder = t.testdir({ 'tracing.mjs': textOf('js'), 'gateway.yaml': withPorts(textOf('yaml')) })
+  const [install = '', serve = ''] = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
+  t.same([...textOf('js').matchAll(/from '(.+)'/g)].map(([, name]) => name).filter(name => !install.includes(name!)), [], 'all that it imports is installed')
+  const [, option = ''] = /^NODE_OPTIONS='(\S+)' npx reverseproxy gateway\.yaml$/m.exec(serve) ?? []
+  for (const workers of ['1', '2']) {
+    const running = start([join(folder, 'gateway.yaml'), '--port', '0', '--workers', workers], { NODE_OPTIONS: option.replace('./', `${folder}/`) })
+    t.teardown(() => { running.process.kill('SIGKILL') })
+    const [, origin = ''] = await running.until(/listens on (http:\/\/[^"]+)/)
+    t.equal((await fetch(`${origin}/last`)).status, 200)
+    running.process.kill('SIGTERM')
+    const { code, stdout } = await running.finished
+    t.equal(code, 0)
+    t.match(stdout, /'url.path': '\/last'/, `${workers} of them`)
+  }
+})
+
 // ---- probes
 
 const ofProbes = document.blocks.filter(({ heading }) => heading === 'Probes')
@@ -149,5 +171,5 @@ t.test('the answer of a gateway that is not ready is what the document shows', a
 })
 
 t.test('there are no blocks that nothing looks at', async t => {
-  t.same([...new Set(document.blocks.map(({ language }) => language))].sort(), ['json', 'text', 'ts', 'yaml'])
+  t.same([...new Set(document.blocks.map(({ language }) => language))].sort(), ['js', 'json', 'sh', 'text', 'ts', 'yaml'])
 })

@@ -1,5 +1,6 @@
 /** The rules of the house that a machine can check: who may import whom, one owner per dependency. */
 import t from 'tap'
+import { execSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -43,4 +44,13 @@ t.test('no escape from the type checker, and nothing left behind', async t => {
   for (const file of [...sources('plugins'), ...sources('lib'), ...sources('cli')]) {
     t.notMatch(readFileSync(join(root, file), 'utf8'), /@ts-(?:ignore|nocheck|expect-error)|\bas any\b|: any\b|TODO|FIXME|console\.log\(/, file)
   }
+})
+
+t.test('the package is built anew: no source maps without their sources, and nothing of a build before', async t => {
+  const { scripts: { build } } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { build: string } }
+  const folder = t.testdir({ dist: { lib: { 'gone.js': '', 'gone.js.map': '{}' } } })
+  execSync(build.slice(0, build.indexOf('&& tsc')), { cwd: folder })
+  t.same(readdirSync(folder), [])
+  const { sourceMap = false, inlineSources = false } = (JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8')) as { compilerOptions: { sourceMap?: boolean, inlineSources?: boolean } }).compilerOptions
+  t.ok(!sourceMap || inlineSources)
 })

@@ -23,7 +23,7 @@ export function aTarget (url: string, more: Partial<TargetStatus> = {}): TargetS
     started: 4000,
     excluded: null,
     health: { healthy: true, reason: null, ejectedFor: null, check: { ok: true, detail: '200', agoMs: 2400, checks: 120, failures: 0 } },
-    breaker: { state: 'closed', retryAfter: 0, stats: { consecutive: 0, window: undefined, openedAt: undefined, opened: 0 } },
+    breaker: { state: 'closed', retryAfter: 0, stats: { consecutive: 0, window: undefined, openedAt: null, opened: 0 } },
     pool: { connected: 4, free: 2, pending: 0, queued: 0, running: 2 },
     attempts: 3990,
     failures: 4,
@@ -34,7 +34,7 @@ export function aTarget (url: string, more: Partial<TargetStatus> = {}): TargetS
 
 /** One that gets no requests, in the ways there are. */
 export function aBadTarget (url: string, how: 'open' | 'unhealthy' | 'draining'): TargetStatus {
-  if (how === 'open') return aTarget(url, { excluded: 'circuit-open: a trial in 12 s', inflight: 0, breaker: { state: 'open', retryAfter: 11_600, stats: { consecutive: 5, window: { failures: 9, total: 12 }, openedAt: 1, opened: 3 } }, failures: 311 })
+  if (how === 'open') return aTarget(url, { excluded: 'circuit-open: a trial in 12 s', inflight: 0, breaker: { state: 'open', retryAfter: 11_600, stats: { consecutive: 5, window: { failures: 9, total: 12 }, openedAt: '2026-01-01T00:00:00.000Z', opened: 3 } }, failures: 311 })
   if (how === 'draining') return aTarget(url, { state: 'draining', excluded: 'draining', inflight: 1 })
   return aTarget(url, { excluded: 'unhealthy', inflight: 0, pool: null, health: { healthy: false, reason: '3 checks failed', ejectedFor: null, check: { ok: false, detail: 'connect ECONNREFUSED', agoMs: 900, checks: 88, failures: 5 } } })
 }

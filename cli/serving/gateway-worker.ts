@@ -6,6 +6,7 @@ import type { ConfigFile } from '../../lib/config-file.ts'
 import { GRACE } from '../drain.ts'
 import { isMessage, type FromWorker, type Message, type ToWorker } from './messages.ts'
 import { toPortable } from './portable.ts'
+import { workerError } from './refusal.ts'
 
 /** How long a worker may take for a new configuration, ms: beyond that it is taken for stuck. */
 const PATIENCE = 60_000
@@ -79,7 +80,7 @@ export function startWorker (file: ConfigFile, onLeave: (why: string, ends: bool
       if (state === 'starting') state = 'serving'
       resolve()
     })
-    ended.then(exit => { reject(new Error(describeExit(exit))) })
+    ended.then(exit => { reject(workerError(describeExit(exit))) })
   })
   // who wants to know looks at it
   serving.catch(() => {})
@@ -124,10 +125,10 @@ export function startWorker (file: ConfigFile, onLeave: (why: string, ends: bool
       let off = (): void => {}
       const answer = await new Promise<Answer>(resolve => {
         off = on('reverseproxy:reloaded', ({ id: answered, waiting, error }) => {
-          if (answered === id) resolve(error === undefined ? { outcome: 'applied', waiting } : { outcome: 'refused', error: new Error(error) })
+          if (answered === id) resolve(error === undefined ? { outcome: 'applied', waiting } : { outcome: 'refused', error: workerError(error) })
         })
-        ended.then(exit => { resolve({ outcome: 'ended', error: new Error(describeExit(exit)) }) })
-        timer = setTimeout(() => { resolve({ outcome: 'stuck', error: new Error(`no answer within ${PATIENCE} ms`) }) }, PATIENCE)
+        ended.then(exit => { resolve({ outcome: 'ended', error: workerError(describeExit(exit)) }) })
+        timer = setTimeout(() => { resolve({ outcome: 'stuck', error: workerError(`no answer within ${PATIENCE} ms`) }) }, PATIENCE)
         tell({ kind: 'reverseproxy:reload', id, file: toPortable(next) })
       })
       off()

@@ -10,6 +10,7 @@ import { changedRoutes, planChanges } from '../../lib/plan/index.ts'
 import type { ConfigFile } from '../../lib/config-file.ts'
 import { createGeneration, type Generation } from './generation.ts'
 import { createListener, type Certificate } from './listener.ts'
+import { isMistake, tellRefusal } from './refusal.ts'
 
 /** What became of a reload. */
 export type Reload =
@@ -35,7 +36,7 @@ export interface RunningGateway {
 }
 
 export interface StartOptions {
-  /** Do not log where it listens: somebody else says so. Default: false. */
+  /** Do not log where it listens, nor what is wrong with a configuration: somebody else says so. Default: false. */
   readonly quiet?: boolean
 }
 
@@ -72,7 +73,8 @@ export async function startGateway (load: () => Promise<ConfigFile>, { quiet = f
       }
       return await put(file)
     } catch (error) {
-      log.error({ err: error }, 'reload: the new configuration is refused, the one before stays')
+      // who has handed it out says what is wrong with it
+      if (!quiet || !isMistake(error as Error)) tellRefusal(log, 'reload: the new configuration is refused, the one before stays', error as Error)
       current.app.reverseproxy.metrics.reloadFailed()
       return { outcome: 'refused', error: error as Error }
     }

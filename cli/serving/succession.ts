@@ -6,6 +6,7 @@ import type { ConfigFile } from '../../lib/config-file.ts'
 import { planServer } from '../../lib/plan/server.ts'
 import { nameOf, type Crew, type Place } from './crew.ts'
 import type { GatewayWorker } from './gateway-worker.ts'
+import { tellRefusal } from './refusal.ts'
 
 /**
  * Workers take it up as they run, or are replaced where options of the server ask for that. Throws when the first one
@@ -16,12 +17,12 @@ export async function succeed (crew: Crew, target: ConfigFile, log: FastifyBaseL
   const next = () => crew.places.find(place => place.worker !== undefined && place.worker.file !== target && !stuck.has(place))
   for (let place = next(); place !== undefined && !crew.isClosing; place = next()) {
     try {
-      if (await change(crew, place, place.worker!, target)) crew.file = target
+      if (await change(crew, place, place.worker!, target, log)) crew.file = target
     } catch (error) {
       if (crew.isClosing) return
       if (crew.file !== target) throw error
       stuck.add(place)
-      log.error({ err: error }, `reload: ${nameOf(place)} keeps the configuration before; reload once more, or end it`)
+      tellRefusal(log, `reload: ${nameOf(place)} keeps the configuration before; reload once more, or end it`, error as Error)
     }
   }
   // perhaps nobody was there to ask
@@ -34,7 +35,7 @@ export function isBehind (crew: Crew, file: ConfigFile): boolean {
 }
 
 /** Resolves to false when the worker is not there any more: then another one is, or will be. */
-async function change (crew: Crew, place: Place, worker: GatewayWorker, target: ConfigFile): Promise<boolean> {
+async function change (crew: Crew, place: Place, worker: GatewayWorker, target: ConfigFile, log: FastifyBaseLogger): Promise<boolean> {
   try {
     await place.next?.serving
     await worker.serving
@@ -46,6 +47,7 @@ async function change (crew: Crew, place: Place, worker: GatewayWorker, target: 
     const answer = await worker.reload(target)
     if (answer.outcome === 'applied') return true
     if (crew.file !== target && answer.outcome !== 'stuck') throw answer.error
+    log.warn(`reload: ${nameOf(place)} is replaced, since it does not take up the new configuration: ${answer.error.message}`)
   }
   await crew.replace(place, target)
   return true

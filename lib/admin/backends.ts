@@ -1,5 +1,6 @@
 /** Backends and their targets as they are now. */
 import { exclusions } from '../explain/call.ts'
+import { shownStats } from './breakers.ts'
 import type { CheckStatus } from '../health/index.ts'
 import type { PoolView } from '../pools.ts'
 import type { AttemptNumbers, BackendNumbers, LatencyNumbers, MetricsSnapshot } from '../metrics/types.ts'
@@ -17,8 +18,10 @@ export interface BackendViews {
   one (name: string): BackendStatus | undefined
 }
 
-export function createBackendViews (gateway: Gateway, mask: Mask): BackendViews {
+/** `wall`: ms since 1970. */
+export function createBackendViews (gateway: Gateway, mask: Mask, wall: () => number): BackendViews {
   const { clock, config, gates, registry } = gateway
+  const clocks = { now: clock.now, wall }
 
   function viewOf (backend: Backend, numbers: BackendNumbers | undefined, discovered: ReadonlyMap<string, BackendStatus['discovery']>): BackendStatus {
     const { name, slots, targets, usable, config: { balancer, resilience: { concurrency } } } = backend
@@ -66,7 +69,7 @@ export function createBackendViews (gateway: Gateway, mask: Mask): BackendViews 
         ejectedFor: health?.ejectedFor === undefined ? null : Math.round(health.ejectedFor),
         check: checkOf(health?.check)
       },
-      breaker: breaker === undefined ? null : { state: breaker.state, retryAfter: Math.round(breaker.retryAfter), stats: breaker.stats },
+      breaker: breaker === undefined ? null : { state: breaker.state, retryAfter: Math.round(breaker.retryAfter), stats: shownStats(breaker.stats, clocks) },
       pool: pool === undefined ? null : { connected: pool.connected, free: pool.free, pending: pool.pending, queued: pool.queued, running: pool.running },
       attempts: numbers?.attempts ?? 0,
       failures: numbers?.failures ?? 0,

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, HTTPMethods, preHandlerHookHandler, RouteShorthandOptions } from 'fastify'
 import { AdminBusyError, AdminTokenError, AdminUnknownError } from '../errors.ts'
 import { unknownBackend } from './actions.ts'
+import { shownStats } from './breakers.ts'
 import { configOf } from './config.ts'
 import { BODY_LIMIT, isolate } from './scope.ts'
 import { pageOf } from './tenants.ts'
@@ -84,7 +85,7 @@ type Post = Declare<{ readonly body: object, readonly params?: object }>
 
 // ---- what is shown
 
-function declareViews (get: Get, { gateway, look, mask, routes, views }: Admin, document: () => unknown): void {
+function declareViews (get: Get, { clocks, gateway, look, mask, routes, views }: Admin, document: () => unknown): void {
   get('/status', 'The gateway as a whole', { response: schemas.statusSchema }, () => look().status)
   get('/routes', 'Routes that forward', { response: schemas.routesSchema }, () => ({ routes: routes.list() }))
   get('/backends', 'Backends and their targets', { response: schemas.backendsSchema }, () => ({ backends: look().backends }))
@@ -97,7 +98,8 @@ function declareViews (get: Get, { gateway, look, mask, routes, views }: Admin, 
   get('/breakers', 'Circuits that have seen a call; those that are not closed first', { response: schemas.breakersSchema, querystring: schemas.breakersQuery }, ({ query }) => {
     const all = gateway.breakers.list()
     const { limit = 1_000 } = query as { limit?: number }
-    return { breakers: [...all.filter(({ state }) => state !== 'closed'), ...all.filter(({ state }) => state === 'closed')].slice(0, limit), total: all.length }
+    const first = [...all.filter(({ state }) => state !== 'closed'), ...all.filter(({ state }) => state === 'closed')].slice(0, limit)
+    return { breakers: first.map(breaker => ({ ...breaker, stats: shownStats(breaker.stats, clocks) })), total: all.length }
   })
   get('/tenants', 'Known tenants, by id', { response: schemas.tenantsSchema, querystring: schemas.tenantsQuery }, ({ query }) => {
     const { limit = 100, after } = query as { limit?: number, after?: string }

@@ -9,6 +9,7 @@ import { statusOf } from './status.ts'
 import type { Recent } from '../recent/types.ts'
 import type { Actions, ActionsTools } from './actions.ts'
 import type { BackendViews } from './backends.ts'
+import type { Clocks } from './breakers.ts'
 import type { Events, EventsTools } from './events.ts'
 import type { Gateway } from './gateway.ts'
 import type { Mask } from './mask.ts'
@@ -17,7 +18,7 @@ import type { RouteList } from './routes.ts'
 import type { ProcessFacts } from './status.ts'
 import type { AdminStatus, BackendStatus } from './types.ts'
 
-export { createAccess, isLoopbackOnly } from './access.ts'
+export { createAccess, isLoopbackOnly, whyNobody } from './access.ts'
 export type { Access, Address } from './access.ts'
 export type { Deed } from './actions.ts'
 export { declareAdmin } from './declare.ts'
@@ -34,6 +35,7 @@ export interface Admin {
   readonly events: Events
   readonly routes: RouteList
   readonly page: StatusPage
+  readonly clocks: Clocks
   /** The gateway and its backends, counted once. */
   look (): { readonly status: AdminStatus, readonly backends: readonly BackendStatus[] }
 }
@@ -43,12 +45,14 @@ export interface AdminTools {
   readonly facts: ProcessFacts
   readonly log: ActionsTools['log']
   readonly relay: ActionsTools['relay']
+  /** ms since 1970. */
+  readonly wall: () => number
 }
 
-export function createAdmin ({ gateway, facts, log, relay }: AdminTools): Admin {
+export function createAdmin ({ gateway, facts, log, relay, wall }: AdminTools): Admin {
   const { config } = gateway
   const mask = createMask(config.trafficDump === undefined ? [] : [config.trafficDump.redact])
-  const views = createBackendViews(gateway, mask)
+  const views = createBackendViews(gateway, mask, wall)
 
   function look (): ReturnType<Admin['look']> {
     const numbers = gateway.metrics.snapshot()
@@ -64,6 +68,7 @@ export function createAdmin ({ gateway, facts, log, relay }: AdminTools): Admin 
     actions: createActions({ gateway, views, mask, log, relay }),
     events: createEvents({ look, recent: () => gateway.recent, clock: gateway.clock, onError (err) { log.error({ err }, 'the admin interface could not tell what happens') } }),
     routes: createRouteList(config),
-    page: statusPage()
+    page: statusPage(),
+    clocks: { now: gateway.clock.now, wall }
   }
 }

@@ -75,7 +75,7 @@ const breakerState = oneOf('closed', 'open', 'half-open')
 const breakerStats = Type.Object({
   consecutive: count,
   window: Type.Optional(Type.Object({ failures: count, total: count })),
-  openedAt: Type.Optional(Type.Number()),
+  openedAt: orNull(date),
   opened: count
 })
 
@@ -165,7 +165,8 @@ export const explanationSchema = Type.Object({
     chosen: orNull(Type.String()),
     error: Type.Optional(answeredWith)
   })),
-  answered: Type.Optional(answeredWith)
+  answered: Type.Optional(answeredWith),
+  note: Type.Optional(Type.String({ description: 'What may have been meant otherwise.' }))
 })
 
 const interval = { count, failures: count, p50: count, p95: count }

@@ -1,7 +1,8 @@
 /** What the admin interface answers, as types. Data only: it can be sent as JSON. No behaviour here. */
-import type { BreakerStats, BreakerState } from '../circuit-breaker/index.ts'
+import type { BreakerState } from '../circuit-breaker/index.ts'
 import type { LatencyNumbers, RequestNumbers } from '../metrics/types.ts'
 import type { TargetState } from '../types.ts'
+import type { ShownBreakerStats } from './breakers.ts'
 
 /** Parsed, defaulted, frozen. */
 export interface AdminConfig {
@@ -85,7 +86,7 @@ export interface TargetStatus {
     readonly check: { readonly ok: boolean | null, readonly detail: string | null, readonly agoMs: number | null, readonly checks: number, readonly failures: number } | null
   }
   /** null: there is none, or it has seen no call yet. */
-  readonly breaker: { readonly state: BreakerState, readonly retryAfter: number, readonly stats: BreakerStats } | null
+  readonly breaker: { readonly state: BreakerState, readonly retryAfter: number, readonly stats: ShownBreakerStats } | null
   /** null: none has been made yet. */
   readonly pool: { readonly connected: number, readonly free: number, readonly pending: number, readonly queued: number, readonly running: number } | null
   readonly attempts: number

@@ -1,5 +1,5 @@
 /** A request that came over no wire, and a response that goes nowhere, as Node makes them. */
-import { IncomingMessage, ServerResponse } from 'node:http'
+import { IncomingMessage, METHODS, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { AnsweredWith, RequestLike } from './types.ts'
 
@@ -18,6 +18,21 @@ export function makeRequest ({ method = 'GET', url = '/', headers = {}, remoteAd
   raw.complete = true
   raw.push(null)
   return raw
+}
+
+/** What is wrong with a method that no client can send; undefined: nothing. `supported`: what routes may have. */
+export function methodProblem (method: string, supported: readonly string[]): string | undefined {
+  if (METHODS.includes(method.toUpperCase())) return undefined
+  return `the method must be one of ${supported.join(', ')} (got ${JSON.stringify(method)})`
+}
+
+/** What is told of a path that looks like that of a route; undefined: it does not. */
+export function pathNote (url: string): string | undefined {
+  const [path = ''] = url.split('?')
+  const [, written] = /\/(:[a-z_][^/]*|\*)(?=\/|$)/i.exec(path) ?? []
+  if (written === undefined) return undefined
+  const concrete = path.replace(/\/(?::[a-z_][^/]*|\*)(?=\/|$)/gi, '/7')
+  return `"${written}" is taken as it stands: this wants the path of a request, such as ${concrete}, not that of a route`
 }
 
 function lowerCase (headers: NonNullable<RequestLike['headers']>): Record<string, string | readonly string[]> {

@@ -2,9 +2,9 @@
 import type { TargetState, Timeouts } from '../types.ts'
 
 export interface RequestLike {
-  /** Default GET. */
+  /** Default GET. Any that Node knows; others are a BadRequestError. */
   readonly method?: string
-  /** Path and query; default `/`. */
+  /** Path and query; default `/`. A concrete one: `/users/7`, not `/users/:id`. */
   readonly url?: string
   /** `host` is `localhost` by default. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>
@@ -27,6 +27,8 @@ export interface Explanation {
   readonly calls: readonly CallExplanation[]
   /** What the client would get without any backend being asked: a 404, a refusal of a hook, a missing tenant. */
   readonly answered?: AnsweredWith
+  /** What may have been meant otherwise: the path of a route has been given, say, and not one that a client asks for. */
+  readonly note?: string
 }
 
 export interface AnsweredWith {

@@ -46,7 +46,11 @@ t.test('SIGHUP reads the file again; a wrong one is refused, said, and survived'
   running.process.kill('SIGTERM')
   const { code, stdout } = await running.finished
   t.equal(code, 0)
-  t.match(stdout, /g\.yaml:1:\d+ +backends\.up: must be/, 'place, option and rule')
+  const told = stdout.split('\n').filter(line => line.includes('backends.up: must be'))
+  t.equal(told.length, 1)
+  t.match(told[0], /configuration is refused, the one before stays: .*g\.yaml: wrong option\\ng\.yaml:1:\d+ +backends\.up: must be/, 'place, option and rule')
+  t.equal(told[0]!.split('backends.up').length, 2, 'once')
+  t.notMatch(told[0], /stack/)
 })
 
 t.test('SIGHUP before it listens does not end it, and one without a change is said', async t => {

@@ -147,6 +147,7 @@ t.test('a gateway with two workers', async t => {
     kill(primary, 'SIGHUP')
     await said(/is refused, the one before stays/)
     t.same(lines().filter(({ msg }) => /refused/.test(msg)).map(({ pid }) => pid), [primary])
+    t.equal(JSON.stringify(lines()).split('backends: must be').length, 2, 'what is wrong is told once')
     t.match(await ask(origin, '/metrics'), /^reverseproxy_reloads_total\{result="failure"\} 1$/m)
   })
 

@@ -112,6 +112,24 @@ t.test('a syntax error has a position, and a hint about substitutions in flow st
   t.match(problemsOf(() => parse('server: { port: ${PORT} }\n'))[0], { line: 1, rule: /needs quotes/ })
 })
 
+t.test('one syntax error is told, however often the parser stumbles after it', async (t) => {
+  const told = (...lines: string[]) => (problemsOf(() => parse(lines.join('\n'))) as FileProblem[]).map(({ line, column, rule }) => `${line}:${column} ${rule.replace('must be valid YAML: ', '')}`)
+  t.same(told('{ "backends": { "a": "http://a" "b": 3 }, "routes": [ }'), ['1:22 Block collections are not allowed within flow collections'])
+  t.same(told('backends:', '  a: http://a', ' b: http://b', 'routes:', '  - { path: /x'), ['3:1 All mapping items must start at the same column; 1 more line has errors that may follow from it'])
+  t.same(told('a: 1', 'b: }', 'c: ]', 'd: }', 'a: 2'), ['2:4 Unexpected flow-map-end token in YAML stream: "}"; 3 more lines have errors that may follow from it'])
+})
+
+t.test('what has no end is told with its beginning', async (t) => {
+  const [text, list, short] = ['backends:\n  a: "http://a\nroutes: []\n', 'routes:\n  - methods: [GET, POST\n    path: /x\n', 'a: {'].map(text => problemsOf(() => parse(text))[0])
+  t.match(text, { line: 4, rule: /Missing closing "quote \(it begins at line 2\)$/ })
+  t.match(list, { line: 3, rule: /must be sufficiently indented and end with a \] \(it begins at line 2\)$/ })
+  t.notMatch(short, { rule: /it begins/ })
+})
+
+t.test('a syntax error shows nothing of what stands there', async (t) => {
+  for (const text of ['a: 1\nb: }s3cret\n', '"a": [1]\n]\ns3cret\n', 'a: |s3cret\n  b\n', '{ a: 1 }\ns3cret\n', 'a: "x" s3cret\n', '- a\ns3cret\n', 'admin: { token: "s3cret-s3cret\n', 'admin:\n  token: s3cret: s3cret\n', 'admin:\n  token: s3cret\n s3cret: ]\n']) t.throws(() => parse(text), { message: /^(?!.*s3cret)/s }, text)
+})
+
 t.test('aliases cannot be multiplied without end', async (t) => {
   const lines = ['x-a: &a [x, x, x, x, x, x, x, x, x, x]']
   for (let i = 1; i < 8; i++) lines.push(`x-${i}: &${'a'.repeat(i + 1)} [${Array(10).fill(`*${'a'.repeat(i)}`).join(', ')}]`)

@@ -38,9 +38,10 @@ t.test('what is in force, with its defaults', async t => {
     admin: { prefix: '/_gateway', token: '[redacted]' },
     shutdown: { timeout: 10_000 },
     limits: { body: null },
-    random: '(a function)'
+    metrics: '(off: counted for the admin interface only)'
   })
   t.notOk('said' in config.backends!.up!)
+  t.notOk('random' in config)
 })
 
 t.test('backends are as they have become', async t => {
@@ -103,6 +104,13 @@ t.test('what only a program can use is left out or named', async t => {
   const circular: Record<string, unknown> = { a: 1n, b: Infinity, c: new Date(0), d: Symbol('x'), e: Buffer.from('abc'), f: [() => 1, undefined, NaN] }
   circular['self'] = circular
   t.same(createMask([]).json(circular), { a: 1n, b: null, c: '1970-01-01T00:00:00.000Z', e: '(3 bytes)', f: ['(a function)', null, null], self: '(circular)', d: undefined })
+})
+
+t.test('metrics are shown as they are in force', async t => {
+  const shown = async (metrics: unknown): Promise<unknown> => (await configOf(t, { backends: { up: 'http://127.0.0.1:1' }, metrics } as GatewayOptions)).config.metrics
+  t.equal(await shown(false), '(off: counted for the admin interface only)')
+  t.match(await shown(true), { path: '/metrics', defaultMetrics: true })
+  t.match(await shown({ path: false }), { path: false, defaultMetrics: true }, 'for a registry that is shown elsewhere')
 })
 
 t.test('very many tenants are only counted', async t => {

@@ -89,7 +89,7 @@ t.test('a backend and its targets: what was counted, and where', async t => {
     started: 3,
     excluded: null,
     health: { healthy: true, reason: null, ejectedFor: null, check: null },
-    breaker: { state: 'closed', retryAfter: 0, stats: { consecutive: 1, opened: 0 } },
+    breaker: { state: 'closed', retryAfter: 0, stats: { consecutive: 1, openedAt: null, opened: 0 } },
     attempts: 3,
     failures: 1
   }])
@@ -116,6 +116,10 @@ t.test('why each target gets no requests', async t => {
     [open]: 'circuit-open: a trial in 30 s', [drained]: 'draining', [light]: 'weight 0', [off]: 'inactive', [full]: 'limit: 3 of 3', [good]: null
   })
   t.match(up.targets[0]!.breaker, { state: 'open', stats: { opened: 1 } })
+  const ago = (date: string | null): number => Date.now() - Date.parse(date ?? '')
+  t.ok(ago(up.targets[0]!.breaker!.stats.openedAt) >= -1 && ago(up.targets[0]!.breaker!.stats.openedAt) < 30_000, 'the time of day')
+  const { breakers } = await read<{ breakers: Array<{ stats: { openedAt: string | null } }> }>(app, '/breakers')
+  t.ok(ago(breakers[0]!.stats.openedAt) >= -1 && ago(breakers[0]!.stats.openedAt) < 30_000)
   t.ok(up.targets[0]!.breaker!.retryAfter > 29_000)
   const { calls } = await app.reverseproxy.explain({ url: '/none' })
   t.same(calls, [])

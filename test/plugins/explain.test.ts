@@ -56,6 +56,21 @@ t.test('without a route it is a 404', async t => {
   t.match(await reverseproxy.explain({ url: '/nowhere' }), { route: { name: null, path: null, kind: 'none' }, calls: [], answered: { statusCode: 404 } })
 })
 
+t.test('a method that nobody can send is an error that names the methods', async t => {
+  const { reverseproxy } = await start(t, { backends: { a: A }, routes: [{ path: '/x', proxy: 'a' }] })
+  for (const method of ['FOO', 'get it', '']) {
+    await t.rejects(reverseproxy.explain({ url: '/x', method }), { code: 'RP_ERR_BAD_REQUEST', statusCode: 400, message: new RegExp(`the method must be one of GET, HEAD, .*\\(got "${method}"\\)$`) })
+  }
+  t.match(await reverseproxy.explain({ url: '/x', method: 'PROPFIND' }), { answered: { statusCode: 404 } }, 'a client can send this one')
+})
+
+t.test('the path of a route is explained as it stands, with a note', async t => {
+  const { reverseproxy } = await start(t, { backends: { a: A }, routes: [{ path: '/users/:id/*', proxy: 'a' }] })
+  t.match(await reverseproxy.explain({ url: '/users/:id/*?a=/:b' }), { route: { kind: 'proxy' }, calls: [{ path: '/users/:id/*?a=/:b' }], note: '":id" is taken as it stands: this wants the path of a request, such as /users/7/7, not that of a route' })
+  t.match(await reverseproxy.explain({ url: '/other/*' }), { answered: { statusCode: 404 }, note: /^"\*" is taken as it stands: .* such as \/other\/7,/ })
+  for (const url of ['/users/7/x', '/users/7:batch/x', '/users/1/:8080', '/users/7/a*b', '/users/7/x?path=/:id']) t.notHas(await reverseproxy.explain({ url }), { note: /./ }, url)
+})
+
 t.test('why each other target was excluded', async t => {
   const urls = [1, 2, 3, 4, 5, 6].map(port => `http://127.0.0.1:${port}`)
   const [inactive, draining, light, open, full, good] = urls as [string, string, string, string, string, string]

@@ -252,8 +252,13 @@ t.test('what is wrong with routes is refused at boot', async t => {
   const refuse = async (message: RegExp, options: GatewayOptions, configure?: (app: FastifyInstance) => void): Promise<void> => {
     await t.rejects(boot(options, configure), { message, code: 'RP_ERR_OPTIONS' })
   }
-  await refuse(/route \/x: proxy\.backend: must be one of the backends: a, b \(got "c"\)/, { backends }, app => { app.get('/x', { proxy: 'c' }, app.reverseproxy.handler) })
-  await refuse(/route \/x: proxy\.backend: is missing/, { backends }, app => { app.get('/x', app.reverseproxy.handler) })
+  await refuse(/: wrong option\n.*route \/x: proxy\.backend: must be the name of a backend; known are a, b; did you mean "a"\? \(got "c"\)$/, { backends }, app => { app.get('/x', { proxy: 'c' }, app.reverseproxy.handler) })
+  await refuse(/: wrong option\n.*route \/x: proxy\.backend: is required, as there is no defaultBackend$/, { backends }, app => { app.get('/x', app.reverseproxy.handler) })
+  for (const key of ['proxi', 'Proxy', 'composit']) {
+    await refuse(new RegExp(`: wrong option\\n.*route /x: ${key}: is not an option; did you mean "${key === 'composit' ? 'composite' : 'proxy'}"\\?`), { backends, defaultBackend: 'a' }, app => {
+      app.get('/x', { [key]: 'a' }, app.reverseproxy.handler)
+    })
+  }
   await refuse(/rewrit/, { backends }, app => { app.get('/x', { proxy: { backend: 'a', rewrit: {} } as never }, app.reverseproxy.handler) })
   await refuse(/routes\[1\].*/, { backends, routes: [{ name: 'one', path: '/x', proxy: 'a' }, { name: 'two', path: '/x', proxy: 'b' }] } as GatewayOptions)
 })
