@@ -122,10 +122,10 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
   }
 
   const layer: Layer = next => function countRejected (call) {
-    return next(call).then(undefined, (error: unknown) => {
-      if (call.attempt === undefined) attempts.rejected(call.backend.name, error)
-      throw error
-    })
+    const answer = next(call)
+    // beside it: who waits for the answer does not wait for this
+    answer.catch((error: unknown) => { if (call.attempt === undefined) attempts.rejected(call.backend.name, error) })
+    return answer
   }
   reverseproxy.layer('count', layer)
   reverseproxy.observers.push(function countAttempt (attempt, call, target) {

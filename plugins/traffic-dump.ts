@@ -125,10 +125,9 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
   fastify.addHook('onRoute', function findForwarding (route) { markForwarding(route, reverseproxy.handler) })
   fastify.addHook('onRequest', function sample (request, reply, done) {
     if (!request.is404 && explainingOf(request.raw) === undefined) {
-      const route = nameOf(request)
-      const chosen = sampling.begin(route)
+      const chosen = sampling.begin(request, nameOf)
       if (chosen !== 'no') {
-        const capture = new Capture(route, chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
+        const capture = new Capture(nameOf(request), chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
         if (config.maxBodySize > 0) capture.watch(request, reply)
         endings.begin(request, reply, capture)
       }

@@ -29,10 +29,15 @@ export class Capture {
   }
 
   watch ({ raw: message }: FastifyRequest, { raw: response }: FastifyReply): void {
-    watchRequest(message, this.request)
+    if (mayHaveBody(message)) watchRequest(message, this.request)
     // whatever is given to be written, there is no body
     if (message.method !== 'HEAD') watchResponse(response, this.response)
   }
+}
+
+/** What is watched costs more than what is not, and most requests have none. */
+function mayHaveBody ({ httpVersionMajor, headers }: FastifyRequest['raw']): boolean {
+  return httpVersionMajor !== 1 || headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
 /** How the request ended. */
