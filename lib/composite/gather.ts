@@ -248,7 +248,7 @@ export class Gathering implements CallContext, Surroundings {
   #settle (part: Part, state: NonNullable<Part['state']>): void {
     if (part.state !== undefined) return
     part.state = state
-    part.duration = this.tools.now() - part.startedAt
+    part.duration = state === 'skipped' ? 0 : this.tools.now() - part.startedAt
     this.#unsettled--
     if (state === 'failed' && part.plan.config.required && part.cancelled === undefined) this.#doom(part.plan.index)
     if (this.plan.selects && this.winner === undefined && part.usable && part.cancelled === undefined) {

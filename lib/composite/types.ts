@@ -21,7 +21,7 @@ export interface PartResult<Body = Unchecked> {
   readonly body: Body
   readonly outcome: Outcome | undefined
   readonly error: Error | undefined
-  /** Milliseconds from the part's start to its end. */
+  /** Milliseconds from the part's start to its end; 0 when it was skipped. */
   readonly duration: number
   /** Tries that were made, of all its calls. */
   readonly attempts: number
