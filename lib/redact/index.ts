@@ -7,7 +7,7 @@ import { REDACTED } from './types.ts'
 import type { RedactConfig, Redactor } from './types.ts'
 
 export { REDACTED } from './types.ts'
-export type { BodyToRedact, HeaderLine, RedactConfig, RedactedBody, Redactor } from './types.ts'
+export type { BodyToRedact, RedactConfig, RedactedBody, Redactor } from './types.ts'
 
 /** Only what is secret by its common name. */
 export const DEFAULT_REDACTION: RedactConfig = Object.freeze({ headers: [], query: [], json: [], replaceDefaults: false })
@@ -27,7 +27,6 @@ export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redac
 
   return {
     header,
-    headers: lines => lines.map(([name, value]) => [name, header(name, value)]),
     url: url => redactUrl(url, names),
     text: text => redactText(text, names),
     urlOrText: value => value.includes('://') || value.startsWith('/') ? redactUrl(value, names) : redactText(value, names),

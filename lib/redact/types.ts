@@ -39,14 +39,9 @@ export interface RedactedBody {
   readonly omitted: 'compressed' | 'charset' | 'form' | undefined
 }
 
-/** A header field line: its name as it was sent, and its value. */
-export type HeaderLine = readonly [name: string, value: string]
-
 export interface Redactor {
   /** A header's value as it may be shown; names in any case. */
   header (name: string, value: string): string
-  /** Field lines in their order. */
-  headers (lines: readonly HeaderLine[]): HeaderLine[]
   /** A URL, or a path with a query. */
   url (url: string): string
   /** Any text: what looks like a secret in it is taken out. */

@@ -48,13 +48,13 @@ class Fields {
 Object.setPrototypeOf(Fields.prototype, null)
 
 /** A head as it may be shown. */
-interface Head {
+class Head {
   /** As it stood on the wire. */
-  text: string
-  readonly fields: Fields
+  text = ''
+  readonly fields = new Fields()
   /** Content-Type and Content-Encoding as they were sent. */
-  type: string | undefined
-  encoding: string | undefined
+  type: string | undefined = undefined
+  encoding: string | undefined = undefined
 }
 
 /** Most names whose canonical form is kept; they may come from anywhere. */
@@ -85,14 +85,14 @@ export function createLines (redactor: Redactor, limit: number): (dumped: Dumped
   }
 
   function requestHead (raw: readonly string[]): Head {
-    const head: Head = { text: '', fields: new Fields(), type: undefined, encoding: undefined }
+    const head = new Head()
     // HTTP/2's own fields are in the start line
     for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]!.charCodeAt(0) !== COLON) add(head, raw[i]!, raw[i + 1]!)
     return head
   }
 
   function responseHead (headers: Dumped['responseHeaders']): Head {
-    const head: Head = { text: '', fields: new Fields(), type: undefined, encoding: undefined }
+    const head = new Head()
     for (const name in headers) {
       const values = headers[name]
       if (Array.isArray(values)) for (const value of values) add(head, name, value)

@@ -201,6 +201,20 @@ t.test('headers of the hop never come through', async t => {
   t.notMatch(response.header('keep-alive') ?? '', /99/)
 })
 
+t.test('a part that is skipped takes no time, however long others took before', async t => {
+  const durations: Record<string, number> = {}
+  const { ask } = await startComposite(t, {
+    parts: { x: { backend: 'a' }, y: { backend: 'b', path: '/{x.body.none}' } },
+    transform: (parts: Record<string, { state: string, duration: number }>) => {
+      for (const [name, { state, duration }] of Object.entries(parts)) durations[`${name} ${state}`] = duration
+      return {}
+    }
+  })
+  await ask()
+  t.ok(durations['x ok']! > 0, JSON.stringify(durations))
+  t.equal(durations['y skipped'], 0)
+})
+
 t.test('Server-Timing has one entry for each part', async t => {
   const { ask } = await startComposite(t, { parts: { x: { backend: 'a' }, y: { backend: 'b' }, z: { backend: 'c', when: '{request.query.q}' } }, headers: { serverTiming: true } }, { answers: { b: status(500) } })
   t.match((await ask()).headers.get('server-timing'), /^x;dur=[\d.]+, y;dur=[\d.]+;desc="failed", z;dur=0;desc="skipped"$/)

@@ -93,6 +93,15 @@ t.test('allRoutes counts those of the app, and what has no route as none', async
   t.notMatch(Object.keys(values).join('\n'), /_gateway|health/, 'the gateway itself is not counted')
 })
 
+t.test('where the admin interface has a port of its own, its prefix is a path of the app like others', async t => {
+  const { url } = await startPair(t, OK, {
+    gateway: { metrics: { ...METRICS, allRoutes: true }, admin: { port: 0 } },
+    configure: app => { app.get('/_gateway/mine', async () => 'mine') }
+  })
+  await fetch(`${url}/_gateway/mine`)
+  t.same(await scrape(url, 'requests_total'), { 'route=/_gateway/mine,method=GET,code=200': 1 })
+})
+
 t.test('a handler that forwards by itself is counted as its route', async t => {
   const { url } = await startPair(t, OK, {
     gateway: { metrics: METRICS },
