@@ -150,6 +150,7 @@ export type * from './config-types.ts'
 
 /** One try of a call against one target. */
 export interface Attempt {
+  readonly backend: string
   readonly target: string
   /** The part of a composite that it was made for. */
   readonly part: string | undefined

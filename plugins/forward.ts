@@ -140,7 +140,7 @@ const forward: FastifyPluginAsync = async function forward (fastify) {
       reject(new TimeoutError())
       return
     }
-    const attempt: Attempt = { target: target.id, part: call.owner?.name, startedAt, sent: false, outcome: undefined, status: undefined, duration: undefined, connect: undefined }
+    const attempt: Attempt = { backend: call.backend.name, target: target.id, part: call.owner?.name, startedAt, sent: false, outcome: undefined, status: undefined, duration: undefined, connect: undefined }
     const streams = call.body.kind === 'sized' || call.body.kind === 'chunked'
     const exchange = new Exchange(call, target, attempt, remaining, streams, tools)
     exchange.resolve = resolve

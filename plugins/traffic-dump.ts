@@ -1,8 +1,8 @@
 /**
  * The traffic dump: sampled requests and their answers, as lines in files.
  *
- * Stage: a hook where a request begins, the end of its answer or its connection, an observer of attempts. Reads:
- * the request's record, the bytes that pass. Writes nothing that others read. Without the option there are no hooks.
+ * Stage: a hook where a request begins, the end of its answer or its connection. Reads: the request's record, the bytes
+ * that pass. Writes nothing that others read. Without the option there are no hooks.
  */
 import { randomBytes } from 'node:crypto'
 import fp from 'fastify-plugin'
@@ -11,7 +11,7 @@ import { createEndings } from '../lib/endings.ts'
 import { explainingOf } from '../lib/explain/mark.ts'
 import { createRedactor } from '../lib/redact/index.ts'
 import { forwardingName, markForwarding } from '../lib/routes/forwarding.ts'
-import { Capture, createLines, createSampling, createWriter, dumpedOf, openFiles, sizeOf, tryFolder, withoutTenants } from '../lib/traffic-dump/index.ts'
+import { Capture, CapturedEntry, createLines, createSampling, createWriter, dumpedOf, openFiles, tryFolder, withoutTenants } from '../lib/traffic-dump/index.ts'
 import type { DumpStats, Sink, TrafficDumpConfig, Writer } from '../lib/traffic-dump/index.ts'
 
 declare module './core.ts' {
@@ -119,7 +119,7 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     const { raw: { headersSent, statusCode: status } } = reply
     const dumped = dumpedOf(capture, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(request.reverseproxy), clientAddress: config.clientAddress, finished, headersSent, status })
     if (capture.ifFailed && !((dumped.status >= 500 || dumped.cut) && sampling.failed())) return
-    writer.add({ size: sizeOf(dumped), line: () => lineOf(dumped) })
+    writer.add(new CapturedEntry(dumped, lineOf))
   })
 
   fastify.addHook('onRoute', function findForwarding (route) { markForwarding(route, reverseproxy.handler) })
@@ -133,10 +133,6 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
       }
     }
     done()
-  })
-  reverseproxy.observers.push(function noteBackend (attempt, { backend, reply }) {
-    // a call that no client has asked for has no reply that could send
-    if (reply.from !== undefined) endings.of(reply)?.backends.set(attempt, backend.name)
   })
   return true
 }

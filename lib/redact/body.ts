@@ -4,6 +4,7 @@ import { constants, brotliDecompressSync, gunzipSync, inflateSync } from 'node:z
 import { parseJson } from '../combine/index.ts'
 import { redactMultipart, redactPairs } from './form.ts'
 import { redactJson } from './json.ts'
+import { memo } from './memo.ts'
 import { redactText } from './text.ts'
 import type { SecretNames } from './names.ts'
 import type { BodyToRedact, RedactedBody } from './types.ts'
@@ -13,6 +14,33 @@ const EXPANSION = 4
 
 /** What is nested deeper is looked through like other text. */
 const DEEPEST = 512
+
+/** What a Content-Type says of a body. */
+interface Kind {
+  /** For people: bytes that are none are of another charset than UTF-8. */
+  readonly text: boolean
+  /** Of a charset in which names of secrets are no ASCII. */
+  readonly wide: boolean
+  readonly opaque: boolean
+  readonly form: boolean
+  readonly multipart: boolean
+  readonly boundary: string | undefined
+  readonly json: boolean
+}
+
+const kindOf = memo((type: string): Kind => {
+  const media = /^[^;\s]*/.exec(type.trim().toLowerCase())![0]
+  const boundary = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(type)
+  return {
+    text: /^\s*text\/|[/+](?:json|xml)\b|x-www-form-urlencoded/i.test(type),
+    wide: /charset="?utf-?(?:16|32)/i.test(type),
+    opaque: /^(?:image|audio|video|font)\//.test(media) && !media.endsWith('+xml'),
+    form: media === 'application/x-www-form-urlencoded',
+    multipart: media.startsWith('multipart/'),
+    boundary: boundary?.[1] ?? boundary?.[2],
+    json: /[/+]json\b/.test(media)
+  }
+})
 
 const NOTHING: RedactedBody = Object.freeze({ text: null, base64: false, truncated: false, decoded: undefined, omitted: undefined })
 
@@ -29,7 +57,8 @@ export function redactBody ({ bytes, truncated, type, encoding, limit }: BodyToR
 function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefined, names: SecretNames): RedactedBody {
   const whole = truncated ? withoutBrokenEnd(bytes) : bytes
   const utf8 = isUtf8(whole)
-  if (isText(type) && (/charset="?utf-?(?:16|32)/i.test(type ?? '') || whole.includes(0))) return { ...NOTHING, truncated, omitted: 'charset' }
+  const { text: isText, wide } = kindOf(type ?? '')
+  if (isText && (wide || whole.includes(0))) return { ...NOTHING, truncated, omitted: 'charset' }
   // names of secrets are ASCII: they are found in any bytes that are not UTF-16 or the like
   const text = redactTyped(utf8 ? whole.toString() : bytes.toString('latin1'), type, truncated, names, 0, utf8 ? bytes : undefined)
   if (text === undefined) return { ...NOTHING, truncated, omitted: 'form' }
@@ -38,27 +67,22 @@ function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefine
 
 /** `bytes`: those of the text, where it is all there. */
 function redactTyped (text: string, type: string | undefined, truncated: boolean, names: SecretNames, depth: number, bytes?: Buffer): string | undefined {
-  const media = /^[^;\s]*/.exec(type?.trim().toLowerCase() ?? '')![0]
-  if (/^(?:image|audio|video|font)\//.test(media) && !media.endsWith('+xml')) return text
-  if (media === 'application/x-www-form-urlencoded') return redactPairs(text, names)
-  if (media.startsWith('multipart/') && depth < 3) {
-    const boundary = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(type!)
-    return redactMultipart(text, boundary?.[1] ?? boundary?.[2], names, (part, type) => redactTyped(part, type, truncated, names, depth + 1) ?? '')
+  const { opaque, form, multipart, boundary, json } = kindOf(type ?? '')
+  if (opaque) return text
+  if (form) return redactPairs(text, names)
+  if (multipart && depth < 3) {
+    return redactMultipart(text, boundary, names, (part, type) => redactTyped(part, type, truncated, names, depth + 1) ?? '')
   }
-  if (!/[/+]json\b/.test(media) && !/^\s*[[{]/.test(text)) return redactText(text, names)
+  if (!json && !/^\s*[[{]/.test(text)) return redactText(text, names)
   const clean = redactJson(text, names)
   // what is no JSON may hold what a reader of JSON does not see
   return truncated || isJson(text, bytes) ? clean : redactText(clean, names)
 }
 
-function isText (type: string | undefined): boolean {
-  return /^\s*text\/|[/+](?:json|xml)\b|x-www-form-urlencoded/i.test(type ?? '')
-}
-
 function isJson (text: string, bytes: Buffer | undefined): boolean {
   try {
-    // a look at the bytes takes a tenth of the time, and nothing is made of them
-    if (bytes === undefined) JSON.parse(text)
+    // a look at the bytes takes a tenth of the time, and nothing is made of them; where there are few it takes longer
+    if (bytes === undefined || text.length < DEEPEST) JSON.parse(text)
     else parseJson(bytes, DEEPEST)
     return true
   } catch {

@@ -18,8 +18,8 @@ export function redactPairs (text: string, names: SecretNames): string {
 function redactNested (value: string, names: SecretNames): string {
   const decoded = unescaped(value.replaceAll('+', ' '))
   const clean = redactText(decoded, names)
-  if (clean === decoded) return redactText(value, names)
-  return decoded === value ? clean : encodeURIComponent(clean)
+  if (decoded === value) return clean
+  return clean === decoded ? redactText(value, names) : encodeURIComponent(clean)
 }
 
 function nameOf (name: string): string {

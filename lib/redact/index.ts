@@ -1,11 +1,13 @@
 /** Keeps secrets out of what is written down: one redactor for the dump, logs and whatever else shows requests. */
 import { redactBody } from './body.ts'
 import { redactUrl } from './form.ts'
+import { memo } from './memo.ts'
 import { createSecretNames } from './names.ts'
-import { redactText } from './text.ts'
+import { isSuspicious, redactText } from './text.ts'
 import { REDACTED } from './types.ts'
 import type { RedactConfig, Redactor } from './types.ts'
 
+export { memo } from './memo.ts'
 export { REDACTED } from './types.ts'
 export type { BodyToRedact, RedactConfig, RedactedBody, Redactor } from './types.ts'
 
@@ -18,11 +20,14 @@ const HOSTS = new Set(['host', 'x-forwarded-host', 'x-forwarded-server', 'x-orig
 export function createRedactor (config: RedactConfig = DEFAULT_REDACTION): Redactor {
   const names = createSecretNames(config)
 
+  // `max-age=60`, `timeout=5`, `charset=utf-8`: most values that need a look are always the same; no secret is remembered
+  const shownValue = memo(value => value.includes('?') ? redactUrl(value, names) : redactText(value, names), (value, shown) => value === shown)
+
   function header (name: string, value: string): string {
     if (names.has(name, 'header')) return REDACTED
     // of a request target in absolute form it may have what stood before the host
     if (value.includes('@') && HOSTS.has(name.toLowerCase())) return `${REDACTED}${value.slice(value.lastIndexOf('@'))}`
-    return value.includes('?') ? redactUrl(value, names) : redactText(value, names)
+    return isSuspicious(value) ? shownValue(value) : value
   }
 
   return {

@@ -1,4 +1,5 @@
 /** Which names stand for secrets. */
+import { memo } from './memo.ts'
 import type { RedactConfig } from './types.ts'
 
 /** Where a name stands: some mean a secret in a URL, and next to nothing elsewhere. */
@@ -25,9 +26,6 @@ const WHOLE = new Set([
   'tokens', 'passwords', 'secrets', 'apikeys', 'accesstokens', 'refreshtokens', 'phpsessid', 'jsessionid', 'connectsid'
 ])
 
-/** Names that were asked for before; the same few come again and again. */
-const MOST_KNOWN = 1_000
-
 /** They end as secrets do and are none: how a list goes on. */
 const HARMLESS = new Set(['nextpagetoken', 'pagetoken', 'nexttoken', 'continuationtoken', 'publicsignature'])
 
@@ -45,21 +43,11 @@ export function createSecretNames ({ headers, query, json, replaceDefaults }: Re
     const whole = plain(name)
     return place === 'text' ? own.query.has(whole) || own.json.has(whole) : own[place].has(whole)
   }
-  const known: Record<Place, Map<string, boolean>> = { header: new Map(), query: new Map(), json: new Map(), text: new Map() }
-
-  function has (name: string, place: Place): boolean {
-    const names = known[place]
-    let secret = names.get(name)
-    if (secret === undefined) {
-      secret = isOwn(name, place) || (!replaceDefaults && isCommon(name, place))
-      // names may come from anywhere
-      if (names.size < MOST_KNOWN && name.length <= 64) names.set(name, secret)
-    }
-    return secret
-  }
+  const at = (place: Place): (name: string) => boolean => memo(name => isOwn(name, place) || (!replaceDefaults && isCommon(name, place)))
+  const secret: Record<Place, (name: string) => boolean> = { header: at('header'), query: at('query'), json: at('json'), text: at('text') }
 
   return {
-    has,
+    has: (name, place) => secret[place](name),
     paths: json.filter(path => path.includes('.')).map(path => path.split('.'))
   }
 }

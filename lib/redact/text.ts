@@ -21,11 +21,16 @@ const DEEPEST = 3
 const KEY = /(\\{0,7})"((?:[^"\\\r\n]|\\[^"\\]){1,128})\1"\s{0,16}:\s{0,16}/g
 const TAG = /<(?:[\w.-]{1,64}:)?([A-Za-z_][\w.-]{0,63})(?:\s[^<>]*)?>/g
 
-/** Worth a closer look: most texts hold nothing of the kind. */
-const SUSPICIOUS = /[=:<%]|eyJ|bearer|basic|negotiate|private key/i
+/** Worth a closer look: most texts hold nothing of the kind. Of colons those of labels, URLs and keys; times and ports have others. */
+const SUSPICIOUS = /[=<%]|:[\s/\\]|"\s{0,16}:|eyJ|bearer|basic|negotiate|private key/i
+
+/** False: there is nothing in it that {@link redactText} would take out. */
+export function isSuspicious (text: string): boolean {
+  return SUSPICIOUS.test(text)
+}
 
 export function redactText (text: string, names: SecretNames, depth = 0): string {
-  if (!SUSPICIOUS.test(text)) return text
+  if (!isSuspicious(text)) return text
   let clean = text.includes('PRIVATE KEY') ? text.replace(PRIVATE_KEY, REDACTED) : text
   if (clean.includes('"')) clean = redactKeys(clean, names)
   if (clean.includes('<')) clean = redactTags(clean, names)

@@ -4,16 +4,16 @@ import { isCut, statusOfRequest, type Ended } from '../request-outcome.ts'
 import { Tee, watchRequest, watchResponse } from './tee.ts'
 import type { Attempt } from '../types.ts'
 import type { Dumped } from './line.ts'
+import type { Entry } from './types.ts'
 
 /** What an entry costs besides bodies and headers. */
 const OVERHEAD = 1_024
+const NONE: readonly Attempt[] = Object.freeze([])
 
 /** A class, as there is one per sampled request. */
 export class Capture {
   readonly request: Tee
   readonly response: Tee
-  /** Names of the backends of its attempts. */
-  readonly backends = new Map<Attempt, string>()
 
   constructor (
     readonly route: string,
@@ -71,15 +71,24 @@ export function dumpedOf (capture: Capture, request: FastifyRequest, reply: Fast
     duration: end.now - capture.startedAt,
     aborted: !finished && !cut,
     cut,
-    attempts: (record?.attempts ?? []).map(attempt => {
-      const { target, part, outcome, status, duration } = attempt
-      return { part, backend: capture.backends.get(attempt), target, outcome, status, duration }
-    })
+    attempts: record?.attempts ?? NONE
   }
 }
 
-/** About how many bytes are kept for it. */
-export function sizeOf ({ rawHeaders, requestBody, responseBody, responseHeaders, url }: Dumped): number {
+/** What waits to be a line. A class, as there is one per sampled request. */
+export class CapturedEntry implements Entry {
+  readonly size: number
+
+  constructor (readonly dumped: Dumped, readonly lineOf: (dumped: Dumped) => string) {
+    this.size = sizeOf(dumped)
+  }
+
+  line (): string {
+    return this.lineOf(this.dumped)
+  }
+}
+
+function sizeOf ({ rawHeaders, requestBody, responseBody, responseHeaders, url }: Dumped): number {
   let size = OVERHEAD + requestBody.bytes.length + responseBody.bytes.length + url.length
   for (const text of rawHeaders) size += text.length
   for (const name in responseHeaders) size += name.length + String(responseHeaders[name]).length

@@ -1,5 +1,6 @@
 /** A request and its answer as a line. */
 import type { OutgoingHttpHeader } from 'node:http'
+import { memo } from '../redact/index.ts'
 import type { RedactedBody, Redactor } from '../redact/types.ts'
 import type { Attempt } from '../types.ts'
 
@@ -34,11 +35,7 @@ export interface Dumped {
   readonly aborted: boolean
   /** The answer broke off after its headers. */
   readonly cut: boolean
-  readonly attempts: readonly DumpedAttempt[]
-}
-
-export interface DumpedAttempt extends Pick<Attempt, 'target' | 'part' | 'outcome' | 'status' | 'duration'> {
-  readonly backend: string | undefined
+  readonly attempts: readonly Attempt[]
 }
 
 /** Values by their names in canonical form. Nothing is inherited, so that any name may be one; a plain object without a prototype takes longer to write. */
@@ -57,21 +54,10 @@ class Head {
   encoding: string | undefined = undefined
 }
 
-/** Most names whose canonical form is kept; they may come from anywhere. */
-const MOST_NAMES = 1_000
-
 /** Makes lines: JSON without a line's end. `limit`: most bytes of a body that is unpacked. */
 export function createLines (redactor: Redactor, limit: number): (dumped: Dumped) => string {
-  const names = new Map<string, string>()
-
-  function nameOf (name: string): string {
-    let known = names.get(name)
-    if (known === undefined) {
-      known = canonical(name)
-      if (names.size < MOST_NAMES && name.length <= 64) names.set(name, known)
-    }
-    return known
-  }
+  const nameOf = memo(canonical)
+  const shownTarget = memo(target => redactor.url(target))
 
   function add (head: Head, name: string, value: string): void {
     const shown = redactor.header(name, value)
@@ -112,7 +98,7 @@ export function createLines (redactor: Redactor, limit: number): (dumped: Dumped
     const response = responseHead(dumped.responseHeaders)
     const responseBody = bodyOf(dumped.responseBody, response)
     const attempts = dumped.attempts.map(({ part, backend, target, outcome, status, duration }) =>
-      ({ part, backend: backend ?? null, target: redactor.url(target), outcome: outcome ?? null, status: status ?? null, duration: duration === undefined ? null : rounded(duration) }))
+      ({ part, backend, target: shownTarget(target), outcome: outcome ?? null, status: status ?? null, duration: duration === undefined ? null : rounded(duration) }))
     return JSON.stringify({
       timestamp: new Date(dumped.at).toISOString(),
       rule: dumped.route,

@@ -4,7 +4,23 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-type Encoding = BufferEncoding | null | undefined
+const kWatched = Symbol('reverseproxy.watched')
+
+/** What `write` and `end` of a response are given. */
+type Given = [chunk: unknown, encoding: BufferEncoding | null | undefined]
+
+/** A response whose body is watched: by each gateway of the app that dumps it. */
+class Watched {
+  readonly tees: Tee[] = []
+  /** HTTP/2 ends with a write of its own. */
+  ending = false
+
+  constructor (readonly write: ServerResponse['write'], readonly end: ServerResponse['end']) {}
+
+  see ([chunk, encoding]: Given): void {
+    if (!this.ending) for (const tee of this.tees) tee.add(chunk, encoding)
+  }
+}
 
 /** A class, as there are two per sampled request. */
 export class Tee {
@@ -41,18 +57,26 @@ export function watchRequest (message: IncomingMessage, tee: Tee): void {
   } as typeof emit
 }
 
-/** Every byte of the body that is written. */
-export function watchResponse (response: ServerResponse, tee: Tee): void {
-  const { write, end } = response
-  // HTTP/2 ends with a write of its own
-  let ending = false
-  response.write = function writeSeen (this: ServerResponse, ...given: [unknown, Encoding]): boolean {
-    if (!ending) tee.add(given[0], given[1])
-    return Reflect.apply(write, this, given) as boolean
-  } as typeof write
-  response.end = function endSeen (this: ServerResponse, ...given: [unknown, Encoding]): ServerResponse {
-    if (!ending) tee.add(given[0], given[1])
-    ending = true
-    return Reflect.apply(end, this, given) as ServerResponse
-  } as typeof end
+/** Every byte of the body that is written. The functions are the same for all responses: to make and call new ones takes longer than what they do. */
+export function watchResponse (response: ServerResponse & { [kWatched]?: Watched }, tee: Tee): void {
+  let watched = response[kWatched]
+  if (watched === undefined) {
+    watched = response[kWatched] = new Watched(response.write, response.end)
+    response.write = writeSeen as ServerResponse['write']
+    response.end = endSeen as ServerResponse['end']
+  }
+  watched.tees.push(tee)
+}
+
+function writeSeen (this: ServerResponse & { [kWatched]: Watched }, ...given: Given): boolean {
+  const watched = this[kWatched]
+  watched.see(given)
+  return Reflect.apply(watched.write, this, given) as boolean
+}
+
+function endSeen (this: ServerResponse & { [kWatched]: Watched }, ...given: Given): ServerResponse {
+  const watched = this[kWatched]
+  watched.see(given)
+  watched.ending = true
+  return Reflect.apply(watched.end, this, given) as ServerResponse
 }

@@ -2,6 +2,7 @@
  * Lines on their way to a file. They wait in a queue of at most so many bytes; what finds no room is dropped and counted. A disk that
  * is slow, full or gone costs lines and nothing else.
  */
+import { Batch } from './batch.ts'
 import type { Clock } from '../deadlines.ts'
 import type { DumpStats, Entry } from './types.ts'
 
@@ -53,8 +54,10 @@ export interface Writer {
 export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble, onRecovery }: WriterTools): Writer {
   const queue: Entry[] = []
   let waiting = 0
-  let lines: string[] = []
-  let taken = { bytes: 0, entries: 0, length: 0 }
+  /** Lines that are taken from the queue, and then written. */
+  const batch = new Batch(BATCH)
+  /** Of which entries: their number, and about how many bytes they keep. */
+  let taken = { entries: 0, size: 0 }
   /** Entries that are being written. */
   let underWay = 0
   const counts = { written: 0, dropped: 0, failed: 0 }
@@ -104,23 +107,24 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
     if (state !== 'turn') return
     let bytes = 0
     let count = 0
-    while (count < queue.length && bytes < TURN && taken.length < BATCH) {
+    while (count < queue.length && bytes < TURN && !batch.full) {
       const entry = queue[count++]!
       bytes += entry.size
       take(entry)
     }
     queue.splice(0, count)
-    if (queue.length > 0 && taken.length < BATCH) defer(turn)
+    if (queue.length > 0 && !batch.full) defer(turn)
     else write()
   }
 
   function take (entry: Entry): void {
-    taken.bytes += entry.size
+    taken.size += entry.size
     try {
       const line = entry.line()
-      lines.push(line)
+      // what trouble has cut off ends here
+      if (torn && batch.length === 0) batch.add('')
+      batch.add(line)
       taken.entries++
-      taken.length += line.length + 1
     } catch (error) {
       counts.failed++
       trouble(error as Error)
@@ -128,30 +132,29 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   }
 
   function write (): void {
-    const batch = taken
-    const text = lines.length === 0 ? '' : `${lines.join('\n')}\n`
-    taken = { bytes: 0, entries: 0, length: 0 }
-    lines = []
-    underWay = batch.entries
+    const { size } = taken
+    underWay = taken.entries
+    taken = { entries: 0, size: 0 }
     state = 'writing'
     let settled = false
     const done = (error?: Error | null): void => {
       if (settled) return
       settled = true
-      waiting -= batch.bytes
+      waiting -= size
+      batch.empty()
+      // none of them, if it has been given up meanwhile
       const entries = underWay
       underWay = 0
       if (error != null) failed(error, entries)
       else succeeded(entries)
     }
-    if (text === '') {
+    if (underWay === 0) {
       done()
       return
     }
     try {
       sink ??= open()
-      // a line that was cut off by trouble ends here
-      sink.write(Buffer.from(torn ? `\n${text}` : text), done)
+      sink.write(batch.bytes(), done)
     } catch (error) {
       done(error as Error)
     }

@@ -7,7 +7,7 @@ const FINISHED = { status: 200, headersSent: true, finished: true }
 const BROKEN = { status: 200, headersSent: true, finished: false }
 
 function attempt (outcome: Outcome | undefined, status?: number, part?: string): Attempt {
-  return { target: 'http://a', part, startedAt: 0, sent: true, outcome, status, duration: 1, connect: undefined }
+  return { backend: 'a', target: 'http://a', part, startedAt: 0, sent: true, outcome, status, duration: 1, connect: undefined }
 }
 
 const record = (...attempts: Attempt[]) => ({ attempts } as unknown as RequestRecord)
