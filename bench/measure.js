@@ -63,8 +63,11 @@ async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
       subject.length = checked.length
     }
   }
+  // what few requests take is compiled as late
+  const share = scenario.share ?? 1
   for (const { variant, port, length } of subjects) {
-    const warmUp = { port, ask: scenario.ask, length, connections, count: Math.min(settings.warmUp, scenario.warmUp ?? Infinity), seconds: warmUpSeconds }
+    const count = Math.min(settings.warmUp, scenario.warmUp ?? Infinity)
+    const warmUp = { port, ask: scenario.ask, length, connections, count: count / share, seconds: warmUpSeconds / share }
     await named(variant, load.call('closed', warmUp))
   }
   const samples = []

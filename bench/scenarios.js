@@ -295,6 +295,7 @@ function dumped (title, ask) {
     title: `${title}: no traffic dump, and one of a tenth of the requests`,
     kind: 'closed',
     ask,
+    share: 0.1,
     variants: { off: observed({}), 'dump of 10 %': observed({ dump: 0.1 }) },
     reference: 'off',
     targets: [{ metric: 'cpu', of: 'dump of 10 %', over: 'off', atMost: 1.10 }]
@@ -327,6 +328,7 @@ function pick (...names) {
  * @property {string} [reference] The variant with ratio 1.
  * @property {number} [copies] At most so many copies of each variant.
  * @property {number} [warmUp] At most so many requests before the first slice.
+ * @property {number} [share] Of the requests, that take the path in question: the warm-up is longer by as much.
  * @property {number} [rate] Requests per second, for `open` and `delay`.
  * @property {number} [count] Connections, for `idle`.
  * @property {number} [bytes] Size of the body, for `body`.

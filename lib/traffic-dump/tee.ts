@@ -9,18 +9,19 @@ const kWatched = Symbol('reverseproxy.watched')
 /** What `write` and `end` of a response are given. */
 type Given = [chunk: unknown, encoding: BufferEncoding | null | undefined]
 
-/** A response whose body is watched: by each gateway of the app that dumps it. */
+/** What stands behind `write` and `end` of a response that is watched. */
 class Watched {
-  readonly tees: Tee[] = []
   /** HTTP/2 ends with a write of its own. */
   ending = false
 
-  constructor (readonly write: ServerResponse['write'], readonly end: ServerResponse['end']) {}
+  constructor (readonly tee: Tee, readonly write: ServerResponse['write'], readonly end: ServerResponse['end']) {}
 
   see ([chunk, encoding]: Given): void {
-    if (!this.ending) for (const tee of this.tees) tee.add(chunk, encoding)
+    if (!this.ending) this.tee.add(chunk, encoding)
   }
 }
+
+const EMPTY = Buffer.alloc(0)
 
 /** A class, as there are two per sampled request. */
 export class Tee {
@@ -44,6 +45,7 @@ export class Tee {
   }
 
   bytes (): Buffer {
+    if (this.#chunks.length === 0) return EMPTY
     return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
   }
 }
@@ -59,13 +61,9 @@ export function watchRequest (message: IncomingMessage, tee: Tee): void {
 
 /** Every byte of the body that is written. The functions are the same for all responses: to make and call new ones takes longer than what they do. */
 export function watchResponse (response: ServerResponse & { [kWatched]?: Watched }, tee: Tee): void {
-  let watched = response[kWatched]
-  if (watched === undefined) {
-    watched = response[kWatched] = new Watched(response.write, response.end)
-    response.write = writeSeen as ServerResponse['write']
-    response.end = endSeen as ServerResponse['end']
-  }
-  watched.tees.push(tee)
+  response[kWatched] = new Watched(tee, response.write, response.end)
+  response.write = writeSeen as ServerResponse['write']
+  response.end = endSeen as ServerResponse['end']
 }
 
 function writeSeen (this: ServerResponse & { [kWatched]: Watched }, ...given: Given): boolean {
