@@ -114,10 +114,11 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
   const lineOf = createLines(createRedactor(withoutTenants(config.redact, reverseproxy.config.tenancy)), config.maxBodySize)
 
   const endings = createEndings<Capture>(function endCapture (capture, request, reply, finished) {
+    const record = request.reverseproxy
     // a route of the app that has forwarded nothing
-    if (request.reverseproxy === undefined) return
+    if (record === undefined) return
     const { raw: { headersSent, statusCode: status } } = reply
-    const dumped = dumpedOf(capture, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(request.reverseproxy), clientAddress: config.clientAddress, finished, headersSent, status })
+    const dumped = dumpedOf(capture, record, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(record), clientAddress: config.clientAddress, finished, headersSent, status })
     if (capture.ifFailed && !((dumped.status >= 500 || dumped.cut) && sampling.failed())) return
     writer.add(new CapturedEntry(dumped, lineOf))
   })
@@ -127,7 +128,7 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     if (!request.is404 && explainingOf(request.raw) === undefined) {
       const chosen = sampling.begin(request, nameOf)
       if (chosen !== 'no') {
-        const capture = new Capture(nameOf(request), chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
+        const capture = new Capture(chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
         if (config.maxBodySize > 0) capture.watch(request, reply)
         endings.begin(request, reply, capture)
       }

@@ -2,13 +2,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isCut, statusOfRequest, type Ended } from '../request-outcome.ts'
 import { Tee, watchRequest, watchResponse } from './tee.ts'
-import type { Attempt } from '../types.ts'
+import type { RequestRecord } from '../types.ts'
 import type { Dumped } from './line.ts'
 import type { Entry } from './types.ts'
 
 /** What an entry costs besides bodies and headers. */
 const OVERHEAD = 1_024
-const NONE: readonly Attempt[] = Object.freeze([])
 
 /** A class, as there is one per sampled request. */
 export class Capture {
@@ -16,7 +15,6 @@ export class Capture {
   readonly response: Tee
 
   constructor (
-    readonly route: string,
     /** Dumped only if it fails. */
     readonly ifFailed: boolean,
     /** Milliseconds since 1970. */
@@ -48,15 +46,14 @@ export interface CapturedEnd extends Ended {
   readonly clientAddress: boolean
 }
 
-export function dumpedOf (capture: Capture, request: FastifyRequest, reply: FastifyReply, end: CapturedEnd): Dumped {
-  const record = request.reverseproxy
+export function dumpedOf (capture: Capture, record: RequestRecord, request: FastifyRequest, reply: FastifyReply, end: CapturedEnd): Dumped {
   const { raw } = request
   const { finished } = end
   const cut = isCut(record, end)
   return {
     at: capture.at,
-    route: record?.route ?? capture.route,
-    backend: record?.backend,
+    route: record.route,
+    backend: record.backend,
     tenant: end.tenant,
     requestId: request.id,
     clientAddress: end.clientAddress ? request.ip : undefined,
@@ -71,7 +68,7 @@ export function dumpedOf (capture: Capture, request: FastifyRequest, reply: Fast
     duration: end.now - capture.startedAt,
     aborted: !finished && !cut,
     cut,
-    attempts: record?.attempts ?? NONE
+    attempts: record.attempts
   }
 }
 
