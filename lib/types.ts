@@ -150,7 +150,9 @@ export type * from './config-types.ts'
 
 /** One try of a call against one target. */
 export interface Attempt {
+  /** Name of the backend. */
   readonly backend: string
+  /** URL of the target. */
   readonly target: string
   /** The part of a composite that it was made for. */
   readonly part: string | undefined

@@ -188,7 +188,7 @@ export const recentSchema = Type.Object({
     duration: count,
     queued: count,
     parts: listOf(Type.Object({ name: Type.String(), state: Type.String(), status: orNull(Type.Integer()), start: orNull(Type.Number()), duration: Type.Number() })),
-    attempts: listOf(Type.Object({ backend: orNull(Type.String()), target: Type.String(), part: orNull(Type.String()), start: Type.Number(), duration: orNull(Type.Number()), outcome: orNull(Type.String()), status: orNull(Type.Integer()) }))
+    attempts: listOf(Type.Object({ backend: Type.String(), target: Type.String(), part: orNull(Type.String()), start: Type.Number(), duration: orNull(Type.Number()), outcome: orNull(Type.String()), status: orNull(Type.Integer()) }))
   }))
 })
 

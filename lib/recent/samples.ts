@@ -34,7 +34,7 @@ export function sampleOf (tracked: Tracked, request: FastifyRequest, ended: Ende
     duration: rounded(duration),
     queued: rounded(record?.queued ?? 0),
     parts: parts.slice(0, MOST).map(part => partOf(part, startedAt)),
-    attempts: (record?.attempts ?? []).slice(0, MOST).map(attempt => attemptOf(attempt, backendOf(attempt, tracked, record!), startedAt))
+    attempts: (record?.attempts ?? []).slice(0, MOST).map(attempt => attemptOf(attempt, startedAt))
   }
 }
 
@@ -44,9 +44,9 @@ function partOf ({ name, state, status, startedAt, duration, call }: Part, begin
   return { name, state: state ?? 'skipped', status: status ?? null, start: began ? since(begin, startedAt) : null, duration: began ? rounded(duration) : 0 }
 }
 
-function attemptOf ({ target, part, startedAt, duration, outcome, status }: Attempt, backend: string | undefined, begin: number): SampleAttempt {
+function attemptOf ({ backend, target, part, startedAt, duration, outcome, status }: Attempt, begin: number): SampleAttempt {
   return {
-    backend: backend ?? null,
+    backend,
     target,
     part: part ?? null,
     start: since(begin, startedAt),
@@ -54,12 +54,6 @@ function attemptOf ({ target, part, startedAt, duration, outcome, status }: Atte
     outcome: outcome ?? null,
     status: status ?? null
   }
-}
-
-/** One without an outcome has not been told of. */
-function backendOf (attempt: Attempt, tracked: Tracked, record: RequestRecord): string | undefined {
-  if (attempt.outcome !== undefined) return tracked.backendOf(attempt)
-  return attempt.part === undefined ? record.backend : tracked.parts?.find(({ name }) => name === attempt.part)?.call?.backend.name
 }
 
 function since (begin: number, at: number): number {

@@ -28,11 +28,9 @@ export function createTracking (tools: TrackingTools) {
     if (history.places.take(tracked.parts !== undefined, failed)) history.sample(sampleOf(tracked, request, ended, { at: wall() - duration, duration }, tools))
   })
 
-  function track (request: FastifyRequest, reply: FastifyReply, startedAt: number, nameOf: RouteNameOf): Tracked {
-    const tracked = new Tracked(startedAt, nameOf)
+  function track (request: FastifyRequest, reply: FastifyReply, startedAt: number, nameOf: RouteNameOf): void {
     history.begin()
-    endings.begin(request, reply, tracked)
-    return tracked
+    endings.begin(request, reply, new Tracked(startedAt, nameOf))
   }
 
   return {
@@ -40,14 +38,12 @@ export function createTracking (tools: TrackingTools) {
       track(request, reply, now(), nameOf)
     },
     /** An attempt has its outcome. */
-    attempt (attempt: Attempt, { backend: { name }, request, reply, record }: Call): void {
-      const { outcome, duration } = attempt
-      history.attempt(name, outcome === 'aborted' ? undefined : duration, isFailed(outcome))
+    attempt ({ backend, outcome, duration }: Attempt, { request, reply, record }: Call): void {
+      history.attempt(backend, outcome === 'aborted' ? undefined : duration, isFailed(outcome))
       // a call that no client has asked for has nothing to write on
       if ((reply.raw as Partial<FastifyReply['raw']>).statusCode === undefined) return
       // a handler of the app's own has forwarded it
-      const tracked = endings.of(reply) ?? track(request, reply, record.startedAt, () => record.route)
-      tracked.note(attempt, name)
+      if (endings.of(reply) === undefined) track(request, reply, record.startedAt, () => record.route)
     },
     /** The parts of a composite are over. */
     gathered (reply: FastifyReply, parts: readonly Part[]): void {

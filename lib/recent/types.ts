@@ -73,7 +73,7 @@ export interface SamplePart {
 }
 
 export interface SampleAttempt {
-  readonly backend: string | null
+  readonly backend: string
   readonly target: string
   readonly part: string | null
   readonly start: number

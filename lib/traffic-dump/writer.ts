@@ -55,7 +55,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   const queue: Entry[] = []
   let waiting = 0
   /** Lines that are taken from the queue, and then written. */
-  const batch = new Batch(BATCH)
+  let batch = new Batch(BATCH)
   /** Of which entries: their number, and about how many bytes they keep. */
   let taken = { entries: 0, size: 0 }
   /** Entries that are being written. */
@@ -141,7 +141,6 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
       if (settled) return
       settled = true
       waiting -= size
-      batch.empty()
       // none of them, if it has been given up meanwhile
       const entries = underWay
       underWay = 0
@@ -163,6 +162,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   function succeeded (entries: number): void {
     counts.written += entries
     if (state === 'closed') return
+    batch.empty()
     if (entries > 0) {
       pause = FIRST_PAUSE
       if (troubled) onRecovery()
@@ -176,6 +176,8 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
     torn = true
     sink?.destroy()
     sink = undefined
+    // whoever has failed may still read what it was given
+    batch = new Batch(BATCH)
     if (state === 'closed') return
     trouble(error)
     if (closing !== undefined) {

@@ -1,7 +1,10 @@
 /** What is taken out of headers, URLs and bodies, and what is not. */
 import t from 'tap'
 import { deflateSync, gzipSync } from 'node:zlib'
+import fc from 'fast-check'
 import { createRedactor, DEFAULT_REDACTION } from '../../lib/redact/index.ts'
+import { createSecretNames } from '../../lib/redact/names.ts'
+import { isSuspicious, redactText } from '../../lib/redact/text.ts'
 
 const redactor = createRedactor()
 const body = (text: string | Buffer, type?: string, more: { truncated?: boolean, encoding?: string, limit?: number } = {}) =>
@@ -159,4 +162,30 @@ t.test('texts made to be slow are not', async t => {
     redactor.url(`/?${text}`)
   }
   t.pass('all of them are through')
+})
+
+t.test('a text that deserves no closer look holds nothing that one would find', async t => {
+  const names = createSecretNames(DEFAULT_REDACTION)
+  const pieces = ['token', 'password', 'api', '_', '-', 'key', ':', '=', ' ', '\t', '\n', '"', '\\', "'", '/', '//', '@', '?', '&', '%', '%3D', '+', '<', '>', ',', ';', 'Bearer', 'basic', 'eyJ', 'abcdefghijkl', '.', '1', '12:30', '-----BEGIN PRIVATE KEY-----', 'http', 'me']
+  const seen = { plain: 0, suspicious: 0 }
+  fc.assert(fc.property(fc.array(fc.constantFrom(...pieces), { maxLength: 12 }), parts => {
+    const text = parts.join('')
+    if (isSuspicious(text)) seen.suspicious++
+    else {
+      seen.plain++
+      // the line behind it is harmless, and makes it be looked at
+      const looked = redactText(`${text}\n<`, names)
+      if (looked !== `${text}\n<`) throw new Error(`${JSON.stringify(text)} became ${JSON.stringify(looked)}`)
+    }
+  }), { numRuns: 50_000 })
+  t.ok(seen.plain > 1_000 && seen.suspicious > 1_000, JSON.stringify(seen))
+})
+
+t.test('the same value is shown the same way, whether or not it was seen before', async t => {
+  const redactor = createRedactor()
+  for (let time = 0; time < 2; time++) {
+    t.equal(redactor.header('cache-control', 'max-age=60'), 'max-age=60')
+    t.equal(redactor.header('x-note', 'token=abc'), 'token=[redacted]')
+    t.equal(redactor.header('x-api-key', 'max-age=60'), '[redacted]', 'by the name, whatever the value')
+  }
 })
