@@ -62,7 +62,7 @@ function closed ({ port, ask, length: expected = asks[ask].length, connections, 
   let sent = 0
   let running = 0
 
-  return guarded((resolve, reject) => {
+  return guarded(seconds, (resolve, reject) => {
     for (let index = 0; index < connections; index++) drive(take(port, undefined, socket))
 
     function drive (connection) {
@@ -105,7 +105,7 @@ function open ({ port, ask, length: expected = asks[ask].length, rate, seconds, 
   let running = 0
   let timer
 
-  return guarded((resolve, reject) => {
+  return guarded(seconds, (resolve, reject) => {
     timer = setInterval(onTick, 1)
 
     function onTick () {
@@ -251,10 +251,10 @@ function give (port, connection) {
   connection.onError = () => { list.splice(list.indexOf(connection), 1) }
 }
 
-/** A promise that fails when nothing comes to an end. */
-function guarded (executor) {
+/** A promise that fails when what should take so many seconds does not come to an end. */
+function guarded (seconds, executor) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('the load came to a standstill')), 60_000)
+    const timer = setTimeout(() => reject(new Error('the load came to a standstill')), ((seconds === Infinity ? 0 : seconds) + 60) * 1000)
     executor(
       value => { clearTimeout(timer); resolve(value) },
       error => { clearTimeout(timer); reject(error) }

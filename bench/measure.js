@@ -63,11 +63,10 @@ async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
       subject.length = checked.length
     }
   }
-  // what few requests take is compiled as late
-  const share = scenario.share ?? 1
+  const { longer = 1 } = scenario
   for (const { variant, port, length } of subjects) {
     const count = Math.min(settings.warmUp, scenario.warmUp ?? Infinity)
-    const warmUp = { port, ask: scenario.ask, length, connections, count: count / share, seconds: warmUpSeconds / share }
+    const warmUp = { port, ask: scenario.ask, length, connections, count: count * longer, seconds: warmUpSeconds * longer }
     await named(variant, load.call('closed', warmUp))
   }
   const samples = []

@@ -123,6 +123,8 @@ function count (fastify: FastifyInstance, config: MetricsConfig, { requests, att
 
   const layer: Layer = next => function countRejected (call) {
     const answer = next(call)
+    // nearly all have left by now, and a promise of their own would be the dearest part of counting them
+    if (call.attempt !== undefined) return answer
     // beside it: who waits for the answer does not wait for this
     answer.catch((error: unknown) => { if (call.attempt === undefined) attempts.rejected(call.backend.name, error) })
     return answer

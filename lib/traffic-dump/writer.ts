@@ -54,6 +54,10 @@ export interface Writer {
 export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble, onRecovery }: WriterTools): Writer {
   const queue: Entry[] = []
   let waiting = 0
+  /** Bytes of those in the queue. */
+  let queued = 0
+  /** Some of them are about to become lines, while more are gathered. */
+  let making = false
   /** Lines that are taken from the queue, and then written. */
   let batch = new Batch(BATCH)
   /** Of which entries: their number, and about how many bytes they keep. */
@@ -77,9 +81,27 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
       return
     }
     waiting += entry.size
+    queued += entry.size
     queue.push(entry)
     if (state === 'idle') goOn()
-    else if (state === 'gathering' && waiting >= BATCH) beginNow()
+    else if (state === 'gathering') hurry()
+  }
+
+  /** There may be enough by now to go on with. */
+  function hurry (): void {
+    if (waiting >= BATCH) beginNow()
+    else if (queued >= TURN && !making) {
+      making = true
+      defer(make)
+    }
+  }
+
+  /** Entries hold many small objects: those that wait long are copied by the garbage collector, and gone from the processor's caches. */
+  function make (): void {
+    making = false
+    if (state !== 'gathering') return
+    takeSome()
+    if (batch.full) beginNow()
   }
 
   /** With what waits, if anything does. */
@@ -105,6 +127,12 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
 
   function turn (): void {
     if (state !== 'turn') return
+    takeSome()
+    if (queue.length > 0 && !batch.full) defer(turn)
+    else write()
+  }
+
+  function takeSome (): void {
     let bytes = 0
     let count = 0
     while (count < queue.length && bytes < TURN && !batch.full) {
@@ -113,8 +141,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
       take(entry)
     }
     queue.splice(0, count)
-    if (queue.length > 0 && !batch.full) defer(turn)
-    else write()
+    queued -= bytes
   }
 
   function take (entry: Entry): void {
@@ -206,7 +233,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   function giveUp (): void {
     state = 'closed'
     counts.failed += queue.length + taken.entries + underWay
-    queue.length = taken.entries = underWay = 0
+    queue.length = queued = taken.entries = underWay = 0
     sink?.destroy()
     closing?.()
   }

@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { parseOptions } from '../../lib/options/index.ts'
@@ -99,6 +100,53 @@ t.test('lines of a while are written together, sooner when there are many, at on
   await closed
   t.same(written, ['e\n'])
   t.match(writer.stats(), { written: 5, queued: 0, dropped: 0 })
+})
+
+t.test('lines are made while others are awaited, and written with them', async t => {
+  const { writer, clock, turns, turn, written } = scene({ limit: 1_000_000, gather: 1_000 })
+  let made = 0
+  const counted = (text: string, size: number): Entry => ({ size, line: () => { made++; return text } })
+  writer.add(counted('a', 30_000))
+  t.equal(turns.length, 0, 'one alone waits')
+  writer.add(counted('b', 30_000))
+  writer.add(counted('c', 30_000))
+  t.equal(turns.length, 1)
+  t.equal(made, 0, 'not within the call')
+  turn()
+  t.same([made, written], [2, []])
+  t.match(writer.stats(), { written: 0, queued: 3 })
+  clock.advance(1_000)
+  turn()
+  t.same([made, written], [3, ['a\nb\nc\n']])
+  t.match(writer.stats(), { written: 3, queued: 0 })
+  writer.add(counted('d', 200_000))
+  turn()
+  const closed = writer.close(100)
+  turn()
+  await closed
+  t.same(written.at(-1), 'd\n', 'a line that was made and not written yet, at the end')
+})
+
+t.test('whatever comes when, each line is written once and in order', async t => {
+  const step = fc.oneof(fc.integer({ min: 1, max: 80_000 }).map(size => ({ size })), fc.constant({ turn: true }), fc.integer({ min: 1, max: 400 }).map(ms => ({ ms })))
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.constantFrom(0, 250), async (steps, gather) => {
+    const { writer, clock, turns, turn, written } = scene({ limit: 100_000_000, gather })
+    const added: string[] = []
+    for (const { size, ms } of steps as Array<{ size?: number, ms?: number }>) {
+      if (size !== undefined) {
+        added.push(`${added.length}`.padEnd(size / 10, '.'))
+        writer.add(entry(added.at(-1)!, size))
+      } else if (ms !== undefined) clock.advance(ms)
+      else turns.shift()?.()
+    }
+    const closed = writer.close(1_000)
+    turn()
+    await closed
+    if (written.join('') !== added.map(line => `${line}\n`).join('')) throw new Error('not what was added')
+    const { written: lines, queued } = writer.stats()
+    if (lines !== added.length || queued !== 0) throw new Error(`${lines} of ${added.length} written, ${queued} wait`)
+  }), { numRuns: 500 })
+  t.pass()
 })
 
 t.test('a disk that stands still: the queue is bounded, and what finds no room is dropped', async t => {
