@@ -1,4 +1,6 @@
 /** fastify-reverseproxy: the API gateway that Fastify users `register()`. */
+// first of all, since it is to come before garbage is collected
+import './lib/kept-tick.ts'
 // what the rooms add to Fastify's types and to `app.reverseproxy` is known to whoever imports this: declarations name only what they use
 import './plugins/admin.ts'
 import './plugins/backends.ts'
