@@ -54,8 +54,8 @@ export interface Writer {
 export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble, onRecovery }: WriterTools): Writer {
   const queue: Entry[] = []
   let waiting = 0
-  /** Bytes of those in the queue. */
-  let queued = 0
+  /** Bytes of those that are no lines yet. */
+  let fresh = 0
   /** Some of them are about to become lines, while more are gathered. */
   let making = false
   /** Lines that are taken from the queue, and then written. */
@@ -81,7 +81,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
       return
     }
     waiting += entry.size
-    queued += entry.size
+    fresh += entry.size
     queue.push(entry)
     if (state === 'idle') goOn()
     else if (state === 'gathering') hurry()
@@ -90,7 +90,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   /** There may be enough by now to go on with. */
   function hurry (): void {
     if (waiting >= BATCH) beginNow()
-    else if (queued >= TURN && !making) {
+    else if (fresh >= TURN && !making) {
       making = true
       defer(make)
     }
@@ -141,7 +141,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
       take(entry)
     }
     queue.splice(0, count)
-    queued -= bytes
+    fresh -= bytes
   }
 
   function take (entry: Entry): void {
@@ -233,7 +233,7 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   function giveUp (): void {
     state = 'closed'
     counts.failed += queue.length + taken.entries + underWay
-    queue.length = queued = taken.entries = underWay = 0
+    queue.length = fresh = taken.entries = underWay = 0
     sink?.destroy()
     closing?.()
   }
