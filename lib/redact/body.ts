@@ -1,19 +1,19 @@
 /** A body as it may be shown: as far as possible as text, without its secrets. */
 import { isUtf8 } from 'node:buffer'
 import { constants, brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
-import { parseJson } from '../combine/index.ts'
 import { redactMultipart, redactPairs } from './form.ts'
 import { redactJson } from './json.ts'
 import { memo } from './memo.ts'
 import { redactText } from './text.ts'
+import { REDACTED } from './types.ts'
 import type { SecretNames } from './names.ts'
 import type { BodyToRedact, RedactedBody } from './types.ts'
 
 /** So much more than is kept may come out of a compressed body before it is given up. */
 const EXPANSION = 4
 
-/** What is nested deeper is looked through like other text. */
-const DEEPEST = 512
+/** Of a URL that was cut off before its path, in any encoding: whether it begins with a user and a password cannot be told any more. */
+const OPEN_AUTHORITY = /((?::|%(?:25)*3a)(?:\\?\/|%(?:25)*2f){2})[^\s/?#@"'<>\\&]{1,512}$/i
 
 /** What a Content-Type says of a body. */
 interface Kind {
@@ -57,37 +57,24 @@ export function redactBody ({ bytes, truncated, type, encoding, limit }: BodyToR
 function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefined, names: SecretNames): RedactedBody {
   const whole = truncated ? withoutBrokenEnd(bytes) : bytes
   const utf8 = isUtf8(whole)
-  const { text: isText, wide } = kindOf(type ?? '')
+  const { text: isText, wide, opaque } = kindOf(type ?? '')
   if (isText && (wide || whole.includes(0))) return { ...NOTHING, truncated, omitted: 'charset' }
   // names of secrets are ASCII: they are found in any bytes that are not UTF-16 or the like
-  const text = redactTyped(utf8 ? whole.toString() : bytes.toString('latin1'), type, truncated, names, 0, utf8 ? bytes : undefined)
+  const plain = utf8 ? whole.toString() : bytes.toString('latin1')
+  const text = redactTyped(truncated && !opaque ? plain.replace(OPEN_AUTHORITY, `$1${REDACTED}`) : plain, type, names, 0)
   if (text === undefined) return { ...NOTHING, truncated, omitted: 'form' }
   return { ...NOTHING, truncated, text: utf8 ? text : Buffer.from(text, 'latin1').toString('base64'), base64: !utf8 }
 }
 
-/** `bytes`: those of the text, where it is all there. */
-function redactTyped (text: string, type: string | undefined, truncated: boolean, names: SecretNames, depth: number, bytes?: Buffer): string | undefined {
+function redactTyped (text: string, type: string | undefined, names: SecretNames, depth: number): string | undefined {
   const { opaque, form, multipart, boundary, json } = kindOf(type ?? '')
   if (opaque) return text
   if (form) return redactPairs(text, names)
   if (multipart && depth < 3) {
-    return redactMultipart(text, boundary, names, (part, type) => redactTyped(part, type, truncated, names, depth + 1) ?? '')
+    return redactMultipart(text, boundary, names, (part, type) => redactTyped(part, type, names, depth + 1) ?? '')
   }
   if (!json && !/^\s*[[{]/.test(text)) return redactText(text, names)
-  const clean = redactJson(text, names)
-  // what is no JSON may hold what a reader of JSON does not see
-  return truncated || isJson(text, bytes) ? clean : redactText(clean, names)
-}
-
-function isJson (text: string, bytes: Buffer | undefined): boolean {
-  try {
-    // a look at the bytes takes a tenth of the time, and nothing is made of them; where there are few it takes longer
-    if (bytes === undefined || text.length < DEEPEST) JSON.parse(text)
-    else parseJson(bytes, DEEPEST)
-    return true
-  } catch {
-    return false
-  }
+  return redactJson(text, names)
 }
 
 /** A character that was cut in two is no reason to take the rest for bytes. */

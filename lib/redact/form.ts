@@ -5,17 +5,28 @@ import type { SecretNames } from './names.ts'
 
 /** `a=b&c=d`, as in queries and forms. */
 export function redactPairs (text: string, names: SecretNames): string {
-  return text.replace(/[^&]+/g, pair => {
-    const equals = pair.indexOf('=')
-    if (equals === -1) return redactText(pair, names)
-    const name = pair.slice(0, equals)
-    if (names.has(nameOf(name), 'query')) return `${name}=${REDACTED}`
-    return `${name}=${redactNested(pair.slice(equals + 1), names)}`
-  })
+  let clean = ''
+  for (let start = 0; ;) {
+    const end = text.indexOf('&', start)
+    if (end === -1) return clean + redactPair(text.slice(start), names)
+    clean += `${redactPair(text.slice(start, end), names)}&`
+    start = end + 1
+  }
+}
+
+function redactPair (pair: string, names: SecretNames): string {
+  const equals = pair.indexOf('=')
+  if (equals === -1) return redactText(pair, names)
+  const name = pair.slice(0, equals)
+  if (names.has(nameOf(name), 'query')) return `${name}=${REDACTED}`
+  const value = pair.slice(equals + 1)
+  const shown = redactNested(value, names)
+  return shown === value ? pair : `${name}=${shown}`
 }
 
 /** A value may hold a URL with a query of its own. */
 function redactNested (value: string, names: SecretNames): string {
+  if (!isEncoded(value)) return redactText(value, names)
   const decoded = unescaped(value.replaceAll('+', ' '))
   const clean = redactText(decoded, names)
   if (decoded === value) return clean
@@ -23,16 +34,24 @@ function redactNested (value: string, names: SecretNames): string {
 }
 
 function nameOf (name: string): string {
+  if (!isEncoded(name)) return name
   const once = unescaped(name.replaceAll('+', ' '))
   return unescaped(once)
+}
+
+function isEncoded (text: string): boolean {
+  return text.includes('%') || text.includes('+')
 }
 
 export function redactUrl (url: string, names: SecretNames): string {
   const query = url.search(/[?#;]/)
   if (query === -1) return redactText(url, names)
+  const path = redactText(url.slice(0, query), names)
+  // mostly there is one query and no more
+  const rest = url.slice(query + 1)
+  if (!/[?#]/.test(rest)) return path + url[query] + redactPairs(rest, names)
   // of a fragment as well: it has parameters where it has any
-  const rest = url.slice(query).replace(/[^?#]+/g, pairs => redactPairs(pairs, names))
-  return redactText(url.slice(0, query), names) + rest
+  return path + url.slice(query).replace(/[^?#]+/g, pairs => redactPairs(pairs, names))
 }
 
 /** Parts of multipart/form-data, by their names. undefined: the boundary is not in it. */

@@ -1,6 +1,7 @@
 /**
  * Secrets in JSON, taken out of the text itself: numbers and the order of keys stay as they are, and a text that was cut off, or is
- * a sequence of values, is no different.
+ * a sequence of values, is no different. What is of no JSON is looked through like other text: it may hold what a reader of JSON does
+ * not see.
  */
 import { skipValue } from './skip.ts'
 import { redactText } from './text.ts'
@@ -19,23 +20,45 @@ const ENDS = 1
 const ESCAPES = 2
 /** Without any such character there is nothing in a text that text.ts would look for: pairs, URLs, tags, JWTs, `Bearer x`. */
 const SUSPECT = 4
-const MEANING = new Uint8Array(128)
+/** It may not stand there. */
+const WRONG = 8
+const MEANING = new Uint8Array(128).fill(WRONG | SUSPECT, 0, 0x20)
 MEANING[QUOTE] = ENDS
 MEANING[BACKSLASH] = ESCAPES | SUSPECT
 for (const char of '=:<%J+ ') MEANING[char.charCodeAt(0)] = SUSPECT
 /** Ways that lead deeper are of no interest. */
 const DEEPEST = 64
+/** What stands between strings, besides brackets and words. */
+const BETWEEN = new Uint8Array(128)
+for (const char of ',: \t\r\n0123456789+-.eE') BETWEEN[char.charCodeAt(0)] = 1
+/** The last one may have been cut off. */
+const WORD = /true|false|null|[a-z]{1,4}$/y
 
 export function redactJson (text: string, names: SecretNames): string {
+  const { clean, json } = readJson(text, names)
+  return json ? clean : redactText(clean, names)
+}
+
+/** `json`: all of it has been understood. */
+export function readJson (text: string, names: SecretNames): { readonly clean: string, readonly json: boolean } {
   const { paths } = names
   let clean = ''
   let copied = 0
   /** The names on the way to where we are; undefined for an array. */
   const way: Array<string | undefined> = []
   let pending: string | undefined
+  // brackets may be missing or too many, and the end may have been cut off: nothing hides there
+  let json = true
   const replace = (start: number, end: number, by: string): void => {
     clean += text.slice(copied, start) + by
     copied = end
+  }
+  const read = (start: number, end: number, meaning: number): string => {
+    if ((meaning & (ENDS | ESCAPES | WRONG)) === ENDS) return text.slice(start + 1, end - 1)
+    const quoted = text.slice(start, end)
+    const value = decode((meaning & ENDS) === 0 ? closed(quoted) : quoted)
+    json &&= value !== undefined
+    return value ?? roughly(quoted)
   }
   for (let at = 0; at < text.length;) {
     const code = text.charCodeAt(at)
@@ -51,14 +74,17 @@ export function redactJson (text: string, names: SecretNames): string {
     } else if (code === QUOTE) {
       const { end, meaning } = endOf(text, at)
       const colon = skipSpace(text, end)
-      if (text.charCodeAt(colon) !== COLON) {
-        const shown = (meaning & SUSPECT) === 0 ? undefined : redactString(text.slice(at, end), names)
-        if (shown !== undefined) replace(at, end, shown)
+      const isName = text.charCodeAt(colon) === COLON
+      const name = isName || (meaning & SUSPECT) !== 0 ? read(at, end, meaning) : ''
+      if ((meaning & SUSPECT) !== 0) {
+        const shown = redactText(name, names)
+        if (shown !== name) replace(at, end, JSON.stringify(shown))
+      }
+      if (!isName) {
         pending = undefined
         at = end
         continue
       }
-      const name = (meaning & (ENDS | ESCAPES)) === ENDS ? text.slice(at + 1, end - 1) : decode(text.slice(at, end))
       const start = skipSpace(text, colon + 1)
       at = start
       if (!names.has(name, 'json') && !(paths.length > 0 && way.length <= DEEPEST && isOnPath(way, name, paths))) {
@@ -68,9 +94,20 @@ export function redactJson (text: string, names: SecretNames): string {
       at = skipValue(text, start)
       const value = text.slice(start, at)
       if (at > start && !isPlain(value, at < text.length) && !(name === 'code' && CONSTANT.test(value))) replace(start, at, QUOTED)
-    } else at++
+    } else if (BETWEEN[code] === 1) at++
+    else {
+      const end = endOfWord(text, at)
+      if (end === at) json = false
+      at = Math.max(end, at + 1)
+    }
   }
-  return copied === 0 ? text : clean + text.slice(copied)
+  return { clean: copied === 0 ? text : clean + text.slice(copied), json }
+}
+
+/** Where true, false or null ends, if it begins at `start`. */
+function endOfWord (text: string, start: number): number {
+  WORD.lastIndex = start
+  return WORD.test(text) ? WORD.lastIndex : start
 }
 
 /** Where the string that begins at `start` ends, and what is in it. Most are short: to look at each character is the quickest way. */
@@ -108,19 +145,21 @@ function isOnPath (way: ReadonlyArray<string | undefined>, name: string, paths: 
   return paths.some(path => path.length === names.length && path.every((step, index) => step === '*' || step === names[index]))
 }
 
-/** A text may be a URL, or JSON of its own. undefined: it may stay. */
-function redactString (quoted: string, names: SecretNames): string | undefined {
-  const value = decode(quoted)
-  const clean = redactText(value, names)
-  return clean === value ? undefined : JSON.stringify(clean)
-}
-
-/** The text that a string of JSON stands for; one that was cut off, or is none, as far as it goes. */
-function decode (quoted: string): string {
-  if (!quoted.includes('\\') && quoted.endsWith('"') && quoted.length > 1) return quoted.slice(1, -1)
+/** The text that a string of JSON stands for; undefined: it is none. */
+function decode (quoted: string): string | undefined {
   try {
     return JSON.parse(quoted) as string
   } catch {
-    return quoted.replace(/^"|"$/g, '').replace(/\\u([0-9a-fA-F]{4})/g, (_, code: string) => String.fromCharCode(parseInt(code, 16))).replace(/\\([^nrtbf])/g, '$1')
+    return undefined
   }
+}
+
+/** One that was cut off, without half an escape at its end. */
+function closed (quoted: string): string {
+  return `${quoted.replace(/\\(?:u[0-9a-fA-F]{0,3})?$/, '')}"`
+}
+
+/** What is none, as far as it goes. */
+function roughly (quoted: string): string {
+  return quoted.replace(/^"|"$/g, '').replace(/\\u([0-9a-fA-F]{4})/g, (_, code: string) => String.fromCharCode(parseInt(code, 16))).replace(/\\([^nrtbf])/g, '$1')
 }

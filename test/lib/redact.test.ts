@@ -3,6 +3,7 @@ import t from 'tap'
 import { deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { createRedactor, DEFAULT_REDACTION } from '../../lib/redact/index.ts'
+import { readJson } from '../../lib/redact/json.ts'
 import { createSecretNames } from '../../lib/redact/names.ts'
 import { isSuspicious, redactText } from '../../lib/redact/text.ts'
 
@@ -81,6 +82,16 @@ t.test('JSON that was cut off', async t => {
   ] as const) t.match(body(text, 'application/json', { truncated: true }), { text: shown, truncated: true }, text)
 })
 
+t.test('a URL that was cut off before its path may begin with a user', async t => {
+  const cut = { truncated: true }
+  t.equal(body('see https://me:hus', 'text/plain', cut).text, 'see https://[redacted]')
+  t.equal(body('{"url":"https:\\/\\/hus', 'application/json', cut).text, '{"url":"https:\\/\\/[redacted]')
+  t.equal(body('url=https%3a%2F%2Fme%3Ahus', 'application/x-www-form-urlencoded', cut).text, 'url=https%3a%2F%2F[redacted]')
+  t.equal(body('see https://a.example/x', 'text/plain', cut).text, 'see https://a.example/x')
+  t.equal(body('see https://a.example:80', 'text/plain').text, 'see https://a.example:80', 'it is whole')
+  t.equal(body('a://b', 'image/png', cut).text, 'a://b')
+})
+
 t.test('forms', async t => {
   t.equal(body('user=ann&password=a%26b&x=1', 'application/x-www-form-urlencoded').text, 'user=ann&password=[redacted]&x=1')
   t.equal(body('a=1&pass%77ord=hus', 'application/x-www-form-urlencoded; charset=utf-8', { truncated: true }).text, 'a=1&pass%77ord=[redacted]')
@@ -119,6 +130,72 @@ t.test('private keys, whatever stands around them', async t => {
 t.test('a JSON body without a type, or with a wrong one', async t => {
   t.equal(body(' {"password":"hush"}').text, ' {"password":"[redacted]"}')
   t.equal(body('not json {"password":"hush"} "', 'application/json').text, 'not json {"password":"[redacted]"} "')
+})
+
+t.test('a name in JSON may be a text with a secret', async t => {
+  t.equal(body('{"token=hush":"","a b":{"password=hush":1}}', 'application/json').text, '{"token=[redacted]":"","a b":{"password=[redacted]":1}}')
+})
+
+t.test('what calls itself JSON and is none is looked through like other text', async t => {
+  for (const [text, expected] of [
+    ['token=hush', 'token=[redacted]'],
+    ['{"a":1} password=hush', '{"a":1} password=[redacted]'],
+    ['{"a":tru password=hush', '{"a":tru password=[redacted]'],
+    ["{'note':true,'x':'password=hush'}", "{'note':true,'x':'password=[redacted]'}"],
+    ['{"a":"b"c":"Bearer hushhush"}', '{"a":"b"c":"Bearer [redacted]"}'],
+    ['{"a":"x\nBearer\thushhush"}', '{"a":"x\\nBearer\\t[redacted]"}'],
+    ['{"a":"\\q","b":"y"} Basic hushhush', '{"a":"\\q","b":"y"} Basic [redacted]'],
+    ['{"a":"b\\key=hush', '{"a":"b\\key=[redacted]'],
+    ['\u00a0{"a":"x"} eyJhbGciOiJIUzI1NiJ9.hush', '\u00a0{"a":"x"} [redacted]']
+  ] as const) {
+    t.equal(body(text, 'application/json').text, expected)
+    t.equal(body(text, 'application/json', { truncated: true }).text, expected, 'nor does it help to be too long')
+  }
+  // words, numbers and brackets hide nothing, whatever their order
+  for (const text of ['{"a":[true,false,null,-1.5e+3]}', '{"a":1}\n{"a":2}\n', '[1,2', '{"note":"a: b", "page":tr', '}{ 12 "a" ', '{"a":"b\\u00e', '{"a: b":"c\\']) {
+    t.equal(body(text, 'application/json').text, text)
+  }
+})
+
+t.test('no text is so much like JSON that a secret in it is overlooked', async t => {
+  const names = createSecretNames(DEFAULT_REDACTION)
+  const inner = fc.array(fc.constantFrom('{', ':', ' ', '\n', '\\', '\\"', '\\u00e', '\\k', 'é', 'a', 'token', 'key=', 'secret: ', 'Bearer x', '\\"token\\":', 'hushhushhush'), { maxLength: 5 }).map(parts => parts.join(''))
+  const piece = fc.oneof(
+    fc.constantFrom('{', '}', '[', ']', ',', ':', ':', ' ', '\n', '1', '-2.5e3', 'true', 'null', '"password":', '"hushhushhush"'),
+    fc.constantFrom('tru', '\u00a0', 'token', 'key=', "'", '\\'),
+    inner.map(text => `"${text}"`),
+    inner.map(text => `"${text}`)
+  )
+  const seen = { json: 0, other: 0 }
+  fc.assert(fc.property(fc.array(piece, { maxLength: 8 }), parts => {
+    const text = parts.join('')
+    const { clean, json } = readJson(text, names)
+    if (!text.includes('hush') || !clean.includes('hush')) return
+    seen[json ? 'json' : 'other']++
+    // what would be found in the text as it came as well as in what was left of it
+    if (json && !isJson(text) && [text, clean].every(text => !redactText(text, names).includes('hush'))) throw new Error(`${JSON.stringify(text)} became ${JSON.stringify(clean)}`)
+    if (!json && isJson(text)) throw new Error(`${text} has not been understood`)
+  }), { numRuns: 50_000 })
+  t.ok(seen.json > 100 && seen.other > 1_000, JSON.stringify(seen))
+})
+
+function isJson (text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+t.test('all JSON is understood', async t => {
+  const names = createSecretNames(DEFAULT_REDACTION)
+  fc.assert(fc.property(fc.json({ stringUnit: 'binary' }), fc.constantFrom(0, 1, '\t'), (text, space) => {
+    const written = JSON.stringify(JSON.parse(text), null, space)
+    if (!readJson(written, names).json) throw new Error(`${written} has not been understood`)
+    for (let end = 0; end < written.length; end += 7) if (!readJson(written.slice(0, end), names).json) throw new Error(`${written.slice(0, end)} has not been understood`)
+  }), { numRuns: 2_000 })
+  t.pass()
 })
 
 t.test('bytes', async t => {
