@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { createRedactor } from '../redact/index.ts'
 import { REDACTED } from '../redact/types.ts'
-import { canonical } from '../traffic-dump/line.ts'
+import { canonical } from '../traffic-dump/head.ts'
 import type { CompareOptions, Difference, DumpLine, ReplayAnswer } from './types.ts'
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
