@@ -1,6 +1,6 @@
 /**
  * Heads as they stand in a line. Most header lines are the same request after request: what each becomes is kept as text, and a head
- * is put together from such texts. To make them anew, by way of objects, takes longer than all the rest of a line.
+ * is put together from such texts. By way of objects and `JSON.stringify` a line took half as long again.
  */
 import type { OutgoingHttpHeader } from 'node:http'
 import { withinString } from './json-text.ts'
