@@ -3,6 +3,9 @@ import { redactText, unescaped } from './text.ts'
 import { REDACTED } from './types.ts'
 import type { SecretNames } from './names.ts'
 
+/** A query or a fragment begins. */
+const PART = /[?#]/g
+
 /** `a=b&c=d`, as in queries and forms. */
 export function redactPairs (text: string, names: SecretNames): string {
   let clean = ''
@@ -19,14 +22,11 @@ function redactPair (pair: string, names: SecretNames): string {
   if (equals === -1) return redactText(pair, names)
   const name = pair.slice(0, equals)
   if (names.has(nameOf(name), 'query')) return `${name}=${REDACTED}`
-  const value = pair.slice(equals + 1)
-  const shown = redactNested(value, names)
-  return shown === value ? pair : `${name}=${shown}`
+  return `${name}=${redactNested(pair.slice(equals + 1), names)}`
 }
 
 /** A value may hold a URL with a query of its own. */
 function redactNested (value: string, names: SecretNames): string {
-  if (!isEncoded(value)) return redactText(value, names)
   const decoded = unescaped(value.replaceAll('+', ' '))
   const clean = redactText(decoded, names)
   if (decoded === value) return clean
@@ -34,24 +34,26 @@ function redactNested (value: string, names: SecretNames): string {
 }
 
 function nameOf (name: string): string {
-  if (!isEncoded(name)) return name
   const once = unescaped(name.replaceAll('+', ' '))
   return unescaped(once)
-}
-
-function isEncoded (text: string): boolean {
-  return text.includes('%') || text.includes('+')
 }
 
 export function redactUrl (url: string, names: SecretNames): string {
   const query = url.search(/[?#;]/)
   if (query === -1) return redactText(url, names)
-  const path = redactText(url.slice(0, query), names)
-  // mostly there is one query and no more
-  const rest = url.slice(query + 1)
-  if (!/[?#]/.test(rest)) return path + url[query] + redactPairs(rest, names)
-  // of a fragment as well: it has parameters where it has any
-  return path + url.slice(query).replace(/[^?#]+/g, pairs => redactPairs(pairs, names))
+  let clean = redactText(url.slice(0, query), names)
+  // a fragment has parameters where it has any
+  for (let at = query; at < url.length;) {
+    const end = nextPart(url, at + 1)
+    clean += url[at]! + redactPairs(url.slice(at + 1, end), names)
+    at = end
+  }
+  return clean
+}
+
+function nextPart (url: string, from: number): number {
+  PART.lastIndex = from
+  return PART.test(url) ? PART.lastIndex - 1 : url.length
 }
 
 /** Parts of multipart/form-data, by their names. undefined: the boundary is not in it. */

@@ -75,10 +75,11 @@ export function readJson (text: string, names: SecretNames): { readonly clean: s
       const { end, meaning } = endOf(text, at)
       const colon = skipSpace(text, end)
       const isName = text.charCodeAt(colon) === COLON
-      const name = isName || (meaning & SUSPECT) !== 0 ? read(at, end, meaning) : ''
-      if ((meaning & SUSPECT) !== 0) {
-        const shown = redactText(name, names)
-        if (shown !== name) replace(at, end, JSON.stringify(shown))
+      const isSuspect = (meaning & SUSPECT) !== 0
+      const content = isName || isSuspect ? read(at, end, meaning) : ''
+      if (isSuspect) {
+        const shown = redactText(content, names)
+        if (shown !== content) replace(at, end, JSON.stringify(shown))
       }
       if (!isName) {
         pending = undefined
@@ -87,13 +88,13 @@ export function readJson (text: string, names: SecretNames): { readonly clean: s
       }
       const start = skipSpace(text, colon + 1)
       at = start
-      if (!names.has(name, 'json') && !(paths.length > 0 && way.length <= DEEPEST && isOnPath(way, name, paths))) {
-        pending = name
+      if (!names.has(content, 'json') && !(paths.length > 0 && way.length <= DEEPEST && isOnPath(way, content, paths))) {
+        pending = content
         continue
       }
       at = skipValue(text, start)
       const value = text.slice(start, at)
-      if (at > start && !isPlain(value, at < text.length) && !(name === 'code' && CONSTANT.test(value))) replace(start, at, QUOTED)
+      if (at > start && !isPlain(value, at < text.length) && !(content === 'code' && CONSTANT.test(value))) replace(start, at, QUOTED)
     } else if (BETWEEN[code] === 1) at++
     else {
       const end = endOfWord(text, at)

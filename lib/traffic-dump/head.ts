@@ -80,7 +80,10 @@ export function createHeads (redactor: Redactor): Heads {
 
   function end (lines: string): Head {
     let text = ''
-    for (const field of order) text += text === '' ? `{${field.text}]` : `,${field.text}]`
+    for (const field of order) {
+      text += text === '' ? `{${field.text}]` : `,${field.text}]`
+      field.text = ''
+    }
     return { fields: text === '' ? '{}' : `${text}}`, lines, type, encoding }
   }
 
@@ -119,7 +122,7 @@ export function createHeads (redactor: Redactor): Heads {
   function make ({ name, field, known }: Name, text: string): Shown {
     const value = JSON.stringify(text)
     const shown = { value, member: `${JSON.stringify(field.name)}:[${value}`, line: withinString(`${name}: ${text}\r\n`) }
-    const size = 3 * text.length
+    const size = value.length + shown.member.length + shown.line.length
     if (known.size < VALUES && text.length <= LONGEST && size <= room) {
       known.set(text, shown)
       room -= size

@@ -66,8 +66,8 @@ export function createLines (redactor: Redactor, limit: number): (dumped: Dumped
     const method = withinString(dumped.method)
     const request = heads.ofRequest(dumped.rawHeaders)
     const response = heads.ofResponse(dumped.responseHeaders)
-    return `{"timestamp":"${timestamp(dumped.at)}","rule":${quote(dumped.route)},"backend":${quote(dumped.backend)},"target":${target(attempts.at(-1)?.target)},"tenant":${quote(dumped.tenant)},` +
-      `${clientAddress === undefined ? '' : `"client_ip":${quote(clientAddress)},`}"request_id":${JSON.stringify(redactor.text(dumped.requestId))},"method":"${method}","url":"${url}",` +
+    return `{"timestamp":"${timestamp(dumped.at)}","rule":${quote(dumped.route)},"backend":${quote(dumped.backend)},"target":${target(attempts.at(-1)?.target)},"tenant":${JSON.stringify(dumped.tenant ?? null)},` +
+      `${clientAddress === undefined ? '' : `"client_ip":${JSON.stringify(clientAddress)},`}"request_id":${JSON.stringify(redactor.text(dumped.requestId))},"method":"${method}","url":"${url}",` +
       `"raw_request":"${method} ${url} HTTP/${dumped.httpVersion}\\r\\n${request.lines}\\r\\n","request_headers":${request.fields},${body('request', dumped.requestBody, request)},` +
       `"status_code":${dumped.status},"response_headers":${response.fields},${body('response', dumped.responseBody, response)},` +
       `"duration":${milliseconds(dumped.duration)},${dumped.aborted ? '"aborted":true,' : ''}${dumped.cut ? '"cut":true,' : ''}"attempts":[${attempts.map(attempt).join(',')}]}`
