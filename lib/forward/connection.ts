@@ -12,9 +12,37 @@ export interface Watcher {
   clientGone (): void
 }
 
+/**
+ * A set of few. A `Set` makes a new table whenever its last member leaves, and the old table knows the new one: once a table is among
+ * the old objects, all that follow are kept until those are collected, and with them what the requests that are under way hold.
+ */
+class Running {
+  #works: Array<Watcher | undefined> = []
+  #count = 0
+
+  add (work: Watcher): void {
+    this.#works[this.#count++] = work
+  }
+
+  delete (work: Watcher): void {
+    const index = this.#works.indexOf(work)
+    if (index < 0) return
+    // the list keeps its length: to shorten it and make it longer again takes new memory each time
+    this.#works[index] = this.#works[--this.#count]
+    this.#works[this.#count] = undefined
+  }
+
+  takeAll (): Watcher[] {
+    const works = this.#works.slice(0, this.#count) as Watcher[]
+    this.#works = []
+    this.#count = 0
+    return works
+  }
+}
+
 const kRunning = Symbol('reverseproxy.running')
 
-type Connection = EventEmitter & { [kRunning]?: Set<Watcher>, destroyed?: boolean }
+type Connection = EventEmitter & { [kRunning]?: Running, destroyed?: boolean }
 
 function connectionOf (request: FastifyRequest): Connection {
   const raw = request.raw as unknown as { stream?: Connection, socket: Connection }
@@ -34,7 +62,7 @@ export function watch (request: FastifyRequest, work: Watcher): boolean {
   const connection = connectionOf(request)
   let running = connection[kRunning]
   if (running === undefined) {
-    connection[kRunning] = running = new Set()
+    connection[kRunning] = running = new Running()
     connection.once('close', onClose)
   }
   running.add(work)
@@ -46,8 +74,5 @@ export function unwatch (request: FastifyRequest, work: Watcher): void {
 }
 
 function onClose (this: Connection): void {
-  const running = this[kRunning]
-  if (running === undefined) return
-  for (const work of [...running]) work.clientGone()
-  running.clear()
+  for (const work of this[kRunning]?.takeAll() ?? []) work.clientGone()
 }

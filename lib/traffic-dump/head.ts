@@ -74,7 +74,8 @@ export function createHeads (redactor: Redactor): Heads {
   function begin (): void {
     head++
     order.length = 0
-    strangers.clear()
+    // an empty map that is cleared gets a new table, too
+    if (strangers.size > 0) strangers.clear()
     type = encoding = undefined
   }
 
