@@ -8,8 +8,9 @@ import type { DumpStats, Entry } from './types.ts'
 
 /** Most bytes that are handed over at once. */
 const BATCH = 262_144
-/** So many bytes of entries become lines in one go; then others have their turn. */
+/** So many bytes of entries become lines in one go, and of those that wait at least such a share; then others have their turn. */
 const TURN = 32_768
+const SHARE = 1 / 4
 const FIRST_PAUSE = 1_000
 const LONGEST_PAUSE = 60_000
 
@@ -133,9 +134,11 @@ export function createWriter ({ open, limit, clock, defer, gather = 0, onTrouble
   }
 
   function takeSome (): void {
+    // under load there is one turn for all that has come since the last: an equal part each time would be too little some day
+    const enough = Math.max(TURN, fresh * SHARE)
     let bytes = 0
     let count = 0
-    while (count < queue.length && bytes < TURN && !batch.full) {
+    while (count < queue.length && bytes < enough && !batch.full) {
       const entry = queue[count++]!
       bytes += entry.size
       take(entry)

@@ -76,6 +76,22 @@ t.test('lines that wait go together, and large ones give others their turn', asy
   t.match(writer.stats(), { written: 8, queued: 0, dropped: 0 })
 })
 
+t.test('more lines are made in a turn the more there are: nothing is dropped however many come between two turns', async t => {
+  for (const gather of [0, 250]) {
+    const { writer, turns, turn, written } = scene({ limit: 4_000_000, gather })
+    const line = 'x'.repeat(2_000)
+    for (let round = 0; round < 100; round++) {
+      for (let n = 0; n < 100; n++) writer.add(entry(line))
+      turns.shift()?.()
+    }
+    t.equal(writer.stats().dropped, 0)
+    t.ok(writer.stats().queued < 1_000, `${writer.stats().queued} wait`)
+    writer.close(1_000)
+    turn()
+    t.equal(written.join('').length, 100 * 100 * (line.length + 1))
+  }
+})
+
 t.test('lines of a while are written together, sooner when there are many, at once at the end', async t => {
   const { writer, clock, turn, written } = scene({ limit: 1_000_000, gather: 1_000 })
   writer.add(entry('a'))
