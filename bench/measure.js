@@ -64,11 +64,9 @@ async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
     }
   }
   const { longer = 1 } = scenario
-  for (const { variant, port, length } of subjects) {
-    const count = Math.min(settings.warmUp, scenario.warmUp ?? Infinity)
-    const warmUp = { port, ask: scenario.ask, length, connections, count: count * longer, seconds: warmUpSeconds * longer }
-    await named(variant, load.call('closed', warmUp))
-  }
+  await warmUp(longer)
+  // a process that waits a minute for the others' turns throws away compiled code
+  if (longer > 1) await warmUp(1)
   const samples = []
   for (let round = 0; round < settings.rounds; round++) {
     const order = [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]
@@ -81,6 +79,13 @@ async function inRounds ({ scenario, settings, subjects, load, neighbours }) {
   }
   for (const { variant, child, checked } of subjects) if (checked === true) await named(variant, child.call('check'))
   return samples
+
+  async function warmUp (times) {
+    const count = times * Math.min(settings.warmUp, scenario.warmUp ?? Infinity)
+    for (const { variant, port, length } of subjects) {
+      await named(variant, load.call('closed', { port, ask: scenario.ask, length, connections, count, seconds: times * warmUpSeconds }))
+    }
+  }
 
   /** `sharers`: how many processes have the core at the same time. */
   async function slice ({ variant, copy, child, port, length, neighbour }, round, sharers) {
