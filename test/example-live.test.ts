@@ -181,6 +181,7 @@ t.test('the page', async (t) => {
     await hears(nobody, 'we are nobody')
     await say(grace, 'hello Ada', 'Grace')
     await hears(ada, 'hello Ada')
+    await hears(grace, 'hello Ada')
 
     t.same(await Promise.all([ada, grace, globex, nobody].map(texts)), [['hello <b>Grace</b> 👋', 'hello Ada'], ['hello <b>Grace</b> 👋', 'hello Ada'], ['we are globex'], ['we are nobody']])
     await ada.getByText('2 people').waitFor()

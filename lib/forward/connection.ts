@@ -20,6 +20,10 @@ class Running {
   #works: Array<Watcher | undefined> = []
   #count = 0
 
+  get size (): number {
+    return this.#count
+  }
+
   add (work: Watcher): void {
     this.#works[this.#count++] = work
   }

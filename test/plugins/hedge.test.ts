@@ -406,5 +406,5 @@ function listeners (socket: Socket): number {
 /** What is registered to be told when the client leaves. */
 function running (socket: Socket): number {
   const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'reverseproxy.running')
-  return key === undefined ? -1 : (socket as unknown as Record<symbol, Set<unknown>>)[key]!.size
+  return key === undefined ? -1 : (socket as unknown as Record<symbol, { readonly size: number }>)[key]!.size
 }
