@@ -13,8 +13,8 @@ export interface Watcher {
 }
 
 /**
- * A set of few. A `Set` makes a new table whenever its last member leaves, and the old table knows the new one: once a table is among
- * the old objects, all that follow are kept until those are collected, and with them what the requests that are under way hold.
+ * A set of few. A `Set` makes a new table whenever its last member leaves: once it is among the old objects, each request on a
+ * connection made one there, too, which stayed until those were collected.
  */
 class Running {
   #works: Array<Watcher | undefined> = []
