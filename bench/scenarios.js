@@ -1,5 +1,5 @@
 /**
- * What is measured: which variants, under which load, and which figure is to be reached (issues 2 to 4, "What it must show").
+ * What is measured: which variants, under which load, and which figure is to be reached.
  */
 
 import { cpus } from 'node:os'
