@@ -20,10 +20,12 @@ class Running {
   #works: Array<Watcher | undefined> = []
   #count = 0
 
+  /** For tests. */
   get size (): number {
     return this.#count
   }
 
+  /** One that is not among them: nobody looks. */
   add (work: Watcher): void {
     this.#works[this.#count++] = work
   }
