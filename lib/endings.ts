@@ -2,6 +2,8 @@
  * Tells when a client's request has ended, however it ended. Fastify has no word for a client that went away before its answer
  * was complete, so the end of the connection counts as well.
  */
+import type { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isGone } from './forward/connection.ts'
 
@@ -22,6 +24,7 @@ interface Response {
   readonly writableEnded: boolean
   /** HTTP/1.1 */
   readonly writableFinished?: boolean
+  readonly socket?: unknown
   /** HTTP/2 */
   readonly stream?: { readonly rstCode?: number }
   /** Who is to be told of its end, in the order in which they have begun. All rooms share two listeners: each one costs time. */
@@ -58,7 +61,7 @@ export function createEndings<State> (tell: TellEnd<State>): Endings<State> {
     begin (request, reply, state) {
       if (find(reply) !== undefined) return
       const pending = new Pending(tell, request, reply, state)
-      add(reply.raw, pending as Pending<unknown>)
+      add(request.raw, reply.raw, pending as Pending<unknown>)
       // there will be no other sign of its end
       if (isGone(request)) pending.end(false)
     },
@@ -66,16 +69,24 @@ export function createEndings<State> (tell: TellEnd<State>): Endings<State> {
   }
 }
 
-function add (response: FastifyReply['raw'] & Response, pending: Pending<unknown>): void {
+function add (message: IncomingMessage, response: FastifyReply['raw'] & Response, pending: Pending<unknown>): void {
   let last = response[kPending]
   if (last === undefined) {
     response[kPending] = pending
-    response.on('finish', onFinish)
+    if (!closesAtOnce(message)) response.on('finish', onFinish)
     response.on('close', onClose)
     return
   }
   while (last.next !== undefined) last = last.next
   last.next = pending
+}
+
+/**
+ * Whether its response is closed as soon as it has gone out. Where only some responses have a listener of ours to `finish`, besides
+ * Node's own, all of them take longer.
+ */
+function closesAtOnce ({ httpVersionMajor, upgrade, socket }: IncomingMessage & { upgrade?: boolean }): boolean {
+  return httpVersionMajor === 1 && upgrade !== true && socket instanceof Socket
 }
 
 function onFinish (this: unknown): void {
@@ -84,8 +95,10 @@ function onFinish (this: unknown): void {
 
 function onClose (this: unknown): void {
   const response = this as Response
+  // taken off its connection, which goes on
+  if (response.socket === null && isFinished(response)) endAll(response, true)
   // after all others that listen to the same end have said what they know
-  if (!isOver(response)) setImmediate(() => { endAll(response, isFinished(response)) })
+  else if (!isOver(response)) setImmediate(() => { endAll(response, isFinished(response)) })
 }
 
 function endAll (response: Response, finished: boolean): void {
