@@ -47,31 +47,30 @@ const NOTHING: RedactedBody = Object.freeze({ text: null, base64: false, truncat
 export function redactBody ({ bytes, truncated, type, encoding, limit }: BodyToRedact, names: SecretNames): RedactedBody {
   if (bytes.length === 0) return truncated ? { ...NOTHING, truncated } : NOTHING
   const coding = encoding?.trim().toLowerCase() ?? ''
-  if (coding === '' || coding === 'identity') return { ...redactPlain(bytes, truncated, type, names), decoded: undefined }
+  if (coding === '' || coding === 'identity') return redactPlain(bytes, truncated, type, undefined, names)
   const plain = decompress(bytes, coding, limit)
   if (plain === undefined) return { ...NOTHING, truncated, omitted: 'compressed' }
   const cut = plain.length > limit
-  return { ...redactPlain(cut ? plain.subarray(0, limit) : plain, truncated || cut, type, names), decoded: coding }
+  return redactPlain(cut ? plain.subarray(0, limit) : plain, truncated || cut, type, coding, names)
 }
 
-function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefined, names: SecretNames): RedactedBody {
+function redactPlain (bytes: Buffer, truncated: boolean, type: string | undefined, decoded: string | undefined, names: SecretNames): RedactedBody {
   const whole = truncated ? withoutBrokenEnd(bytes) : bytes
   const utf8 = isUtf8(whole)
-  const { text: isText, wide, opaque } = kindOf(type ?? '')
-  if (isText && (wide || whole.includes(0))) return { ...NOTHING, truncated, omitted: 'charset' }
+  const kind = kindOf(type ?? '')
+  if (kind.text && (kind.wide || whole.includes(0))) return { ...NOTHING, truncated, decoded, omitted: 'charset' }
   // names of secrets are ASCII: they are found in any bytes that are not UTF-16 or the like
   const plain = utf8 ? whole.toString() : bytes.toString('latin1')
-  const text = redactTyped(truncated && !opaque ? plain.replace(OPEN_AUTHORITY, `$1${REDACTED}`) : plain, type, names, 0)
-  if (text === undefined) return { ...NOTHING, truncated, omitted: 'form' }
-  return { ...NOTHING, truncated, text: utf8 ? text : Buffer.from(text, 'latin1').toString('base64'), base64: !utf8 }
+  const text = redactTyped(truncated && !kind.opaque ? plain.replace(OPEN_AUTHORITY, `$1${REDACTED}`) : plain, kind, names, 0)
+  if (text === undefined) return { ...NOTHING, truncated, decoded, omitted: 'form' }
+  return { text: utf8 ? text : Buffer.from(text, 'latin1').toString('base64'), base64: !utf8, truncated, decoded, omitted: undefined }
 }
 
-function redactTyped (text: string, type: string | undefined, names: SecretNames, depth: number): string | undefined {
-  const { opaque, form, multipart, boundary, json } = kindOf(type ?? '')
+function redactTyped (text: string, { opaque, form, multipart, boundary, json }: Kind, names: SecretNames, depth: number): string | undefined {
   if (opaque) return text
   if (form) return redactPairs(text, names)
   if (multipart && depth < 3) {
-    return redactMultipart(text, boundary, names, (part, type) => redactTyped(part, type, names, depth + 1) ?? '')
+    return redactMultipart(text, boundary, names, (part, type) => redactTyped(part, kindOf(type ?? ''), names, depth + 1) ?? '')
   }
   if (!json && !/^\s*[[{]/.test(text)) return redactText(text, names)
   return redactJson(text, names)

@@ -3,6 +3,7 @@
  * a sequence of values, is no different. What is of no JSON is looked through like other text: it may hold what a reader of JSON does
  * not see.
  */
+import { codesOf } from './codes.ts'
 import { skipValue } from './skip.ts'
 import { redactText } from './text.ts'
 import { REDACTED } from './types.ts'
@@ -42,6 +43,7 @@ export function redactJson (text: string, names: SecretNames): string {
 /** `json`: all of it has been understood. */
 export function readJson (text: string, names: SecretNames): { readonly clean: string, readonly json: boolean } {
   const { paths } = names
+  const codes = codesOf(text)
   let clean = ''
   let copied = 0
   /** The names on the way to where we are; undefined for an array. */
@@ -61,7 +63,7 @@ export function readJson (text: string, names: SecretNames): { readonly clean: s
     return value ?? roughly(quoted)
   }
   for (let at = 0; at < text.length;) {
-    const code = text.charCodeAt(at)
+    const code = codes[at]!
     // `{`, `[`, and their ends two further
     if (code === 0x7b || code === 0x5b) {
       way.push(pending)
@@ -72,9 +74,9 @@ export function readJson (text: string, names: SecretNames): { readonly clean: s
       pending = undefined
       at++
     } else if (code === QUOTE) {
-      const { end, meaning } = endOf(text, at)
-      const colon = skipSpace(text, end)
-      const isName = text.charCodeAt(colon) === COLON
+      const { end, meaning } = endOf(codes, at, text.length)
+      const colon = skipSpace(codes, end)
+      const isName = codes[colon] === COLON
       const isSuspect = (meaning & SUSPECT) !== 0
       const content = isName || isSuspect ? read(at, end, meaning) : ''
       if (isSuspect) {
@@ -86,7 +88,7 @@ export function readJson (text: string, names: SecretNames): { readonly clean: s
         at = end
         continue
       }
-      const start = skipSpace(text, colon + 1)
+      const start = skipSpace(codes, colon + 1)
       at = start
       if (!names.has(content, 'json') && !(paths.length > 0 && way.length <= DEEPEST && isOnPath(way, content, paths))) {
         pending = content
@@ -112,26 +114,26 @@ function endOfWord (text: string, start: number): number {
 }
 
 /** Where the string that begins at `start` ends, and what is in it. Most are short: to look at each character is the quickest way. */
-function endOf (text: string, start: number): { readonly end: number, readonly meaning: number } {
+function endOf (codes: Uint16Array, start: number, length: number): { readonly end: number, readonly meaning: number } {
   let meaning = 0
-  for (let at = start + 1; at < text.length; at++) {
-    const code = text.charCodeAt(at)
+  for (let at = start + 1; at < length; at++) {
+    const code = codes[at]!
     const means = code < 128 ? MEANING[code]! : SUSPECT
     if (means === 0) continue
     meaning |= means
     if (means === ENDS) return { end: at + 1, meaning }
     if ((means & ESCAPES) !== 0) at++
   }
-  return { end: text.length, meaning }
+  return { end: length, meaning }
 }
 
 /** As `\s` has it. */
-function skipSpace (text: string, start: number): number {
+function skipSpace (codes: Uint16Array, start: number): number {
   let at = start
   for (;;) {
-    const code = text.charCodeAt(at)
+    const code = codes[at]!
     if (code === 0x20 || (code >= 0x09 && code <= 0x0d)) at++
-    else if (code < 128 || Number.isNaN(code) || !/\s/.test(text[at]!)) return at
+    else if (code < 128 || !/\s/.test(String.fromCharCode(code))) return at
     else at++
   }
 }
