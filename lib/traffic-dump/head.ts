@@ -3,7 +3,7 @@
  * is put together from such texts. By way of objects and `JSON.stringify` a line took half as long again.
  */
 import type { OutgoingHttpHeader } from 'node:http'
-import { withinString } from './json-text.ts'
+import { flat, withinString } from './json-text.ts'
 import type { Redactor } from '../redact/types.ts'
 
 const COLON = 0x3a
@@ -16,7 +16,7 @@ const LONGEST = 256
 
 /** A head as it may be shown. */
 export interface Head {
-  /** JSON: an array of values by each name in canonical form. */
+  /** JSON: the members of an object, an array of values by each name in canonical form. */
   readonly fields: string
   /** Of a request: its lines as they were sent, as they stand within a string of JSON. */
   readonly lines: string
@@ -31,31 +31,81 @@ export interface Heads {
   ofResponse (headers: Readonly<Record<string, OutgoingHttpHeader | undefined>>): Head
 }
 
-/** A name in canonical form, and its place in the head that is read. */
+/** A name in canonical form, and what stands by it in the head that is read. */
 class Field {
   /** The last head that it stood in. */
   head = 0
-  /** The name and the values so far: a member of an object but for the array's end. */
-  text = ''
+  /** The values after the first one. */
+  more = ''
+  /** How its member begins: the first one of an object, and any other. */
+  readonly first: string
+  readonly next: string
 
-  constructor (readonly name: string) {}
+  constructor (readonly name: string) {
+    this.first = `${JSON.stringify(name)}:[`
+    this.next = flat(`,${this.first}`)
+  }
 }
 
 /** A name as it was written. */
 class Name {
   /** By text that may be shown as it is: what came with a secret in it is not kept, what became of it is. */
   readonly known = new Map<string, Shown>()
+  /** Dates are the same for a second, and soon there are too many of them to be known. */
+  latest: Shown | undefined = undefined
 
   constructor (readonly name: string, readonly field: Field) {}
 }
 
 /** What one line of a head becomes. */
 interface Shown {
-  readonly value: string
-  /** The same with its name, as {@link Field.text} begins. */
-  readonly member: string
+  readonly text: string
+  readonly field: Field
+  /** A member of its own: the first one of an object, and any other. */
+  readonly first: string
+  readonly next: string
   /** As {@link Head.lines} has it. */
   readonly line: string
+}
+
+/** One that is kept: texts in one piece each, as whatever is put together from them is copied piece by piece. */
+class Known implements Shown {
+  readonly field: Field
+  readonly first: string
+  readonly next: string
+  readonly line: string
+
+  constructor ({ field, first, next, line }: Shown, readonly text: string) {
+    this.field = field
+    this.first = flat(first)
+    this.next = flat(next)
+    this.line = flat(line)
+  }
+
+  get size (): number {
+    return this.text.length + this.first.length + this.next.length + this.line.length
+  }
+}
+
+/** One that is not: what is not asked for is not made. */
+class Stranger implements Shown {
+  readonly field: Field
+
+  constructor (readonly name: Name, readonly text: string) {
+    this.field = name.field
+  }
+
+  get first (): string {
+    return `${this.field.first}${JSON.stringify(this.text)}]`
+  }
+
+  get next (): string {
+    return `${this.field.next}${JSON.stringify(this.text)}]`
+  }
+
+  get line (): string {
+    return withinString(`${this.name.name}: ${this.text}\r\n`)
+  }
 }
 
 export function createHeads (redactor: Redactor): Heads {
@@ -65,7 +115,8 @@ export function createHeads (redactor: Redactor): Heads {
 
   // of the head that is read
   let head = 0
-  const order: Field[] = []
+  /** By the first line of each. */
+  const order: Shown[] = []
   /** Those that are not kept. */
   const strangers = new Map<string, Field>()
   let type: string | undefined
@@ -81,27 +132,29 @@ export function createHeads (redactor: Redactor): Heads {
 
   function end (lines: string): Head {
     let text = ''
-    for (const field of order) {
-      text += text === '' ? `{${field.text}]` : `,${field.text}]`
-      field.text = ''
+    for (const shown of order) {
+      const { field } = shown
+      if (field.more === '') text += text === '' ? shown.first : shown.next
+      else {
+        text += `${text === '' ? field.first : field.next}${JSON.stringify(shown.text)}${field.more}]`
+        field.more = ''
+      }
     }
-    return { fields: text === '' ? '{}' : `${text}}`, lines, type, encoding }
+    return { fields: text, lines, type, encoding }
   }
 
-  /** Returns its line. */
-  function add (written: string, value: string): string {
+  function add (written: string, value: string): Shown {
     const name = names.get(written) ?? meet(written)
+    const shown = name.known.get(value) ?? (name.latest?.text === value ? name.latest : show(name, value))
     const { field } = name
-    const shown = name.known.get(value) ?? show(name, value)
-    if (field.head === head) field.text += `,${shown.value}`
+    if (field.head === head) field.more += `,${JSON.stringify(shown.text)}`
     else {
       field.head = head
-      field.text = shown.member
-      order.push(field)
+      order.push(shown)
       if (field.name === 'Content-Type') type = value
       else if (field.name === 'Content-Encoding') encoding = value
     }
-    return shown.line
+    return shown
   }
 
   function meet (written: string): Name {
@@ -120,15 +173,19 @@ export function createHeads (redactor: Redactor): Heads {
     return (text === value ? undefined : name.known.get(text)) ?? make(name, text)
   }
 
-  function make ({ name, field, known }: Name, text: string): Shown {
-    const value = JSON.stringify(text)
-    const shown = { value, member: `${JSON.stringify(field.name)}:[${value}`, line: withinString(`${name}: ${text}\r\n`) }
-    const size = value.length + shown.member.length + shown.line.length
-    if (known.size < VALUES && text.length <= LONGEST && size <= room) {
-      known.set(text, shown)
-      room -= size
+  function make (name: Name, text: string): Shown {
+    const stranger = new Stranger(name, text)
+    if (text.length > LONGEST) return stranger
+    if (name.known.size < VALUES) {
+      const known = new Known(stranger, text)
+      if (known.size <= room) {
+        room -= known.size
+        name.known.set(text, known)
+        return known
+      }
     }
-    return shown
+    name.latest = stranger
+    return stranger
   }
 
   return {
@@ -136,7 +193,7 @@ export function createHeads (redactor: Redactor): Heads {
       begin()
       let lines = ''
       // HTTP/2's own fields are in the start line
-      for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]!.charCodeAt(0) !== COLON) lines += add(raw[i]!, raw[i + 1]!)
+      for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i]!.charCodeAt(0) !== COLON) lines += add(raw[i]!, raw[i + 1]!).line
       return end(lines)
     },
     ofResponse (headers) {

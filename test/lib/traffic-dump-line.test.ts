@@ -3,7 +3,7 @@ import t from 'tap'
 import fc from 'fast-check'
 import { createRedactor } from '../../lib/redact/index.ts'
 import { canonical, createHeads } from '../../lib/traffic-dump/head.ts'
-import { createQuote, createTimestamp, milliseconds, withinString } from '../../lib/traffic-dump/json-text.ts'
+import { createBeginning, createMember, milliseconds, withinString } from '../../lib/traffic-dump/json-text.ts'
 import { createLines } from '../../lib/traffic-dump/index.ts'
 import type { Redactor } from '../../lib/redact/types.ts'
 import type { Dumped } from '../../lib/traffic-dump/line.ts'
@@ -36,7 +36,7 @@ function expectedFields (lines: ReadonlyArray<readonly [string, string]>): Array
 }
 
 const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => a < b ? -1 : 1
-const fieldsOf = (json: string): Array<[string, string[]]> => Object.entries(JSON.parse(json) as Record<string, string[]>).sort(byName)
+const fieldsOf = (json: string): Array<[string, string[]]> => Object.entries(JSON.parse(`{${json}}`) as Record<string, string[]>).sort(byName)
 
 t.test('any head is there with all names and values, whatever came before it', async t => {
   // enough of them that nothing more is kept in the end
@@ -57,9 +57,9 @@ t.test('any head is there with all names and values, whatever came before it', a
 
 t.test('heads of answers: lists, numbers, names without a value', async t => {
   const heads = createHeads(createPlain())
-  t.same(JSON.parse(heads.ofResponse({ 'set-cookie': ['a', 'b'], 'content-length': 12, vary: undefined, 'Set-Cookie': 'c', trailer: [] }).fields), { 'Set-Cookie': ['a', 'b', 'c'], 'Content-Length': ['12'] })
-  t.equal(heads.ofResponse({}).fields, '{}')
-  t.match(heads.ofRequest([':path', '/', 'a', 'b']), { fields: '{"A":["b"]}', lines: 'a: b\\r\\n' })
+  t.equal(heads.ofResponse({ 'set-cookie': ['a', 'b'], 'content-length': 12, vary: undefined, 'Set-Cookie': 'c', trailer: [] }).fields, '"Set-Cookie":["a","b","c"],"Content-Length":["12"]')
+  t.equal(heads.ofResponse({}).fields, '')
+  t.match(heads.ofRequest([':path', '/', 'a', 'b']), { fields: '"A":["b"]', lines: 'a: b\\r\\n' })
 })
 
 t.test('what has been shown is not asked for again, but for what holds a secret: that is not kept', async t => {
@@ -69,14 +69,14 @@ t.test('what has been shown is not asked for again, but for what holds a secret:
     return value.replace('hush', '[redacted]')
   }))
   for (let time = 0; time < 3; time++) {
-    t.equal(heads.ofRequest(['Accept', '*/*', 'X-Note', 'of hush']).fields, '{"Accept":["*/*"],"X-Note":["of [redacted]"]}')
+    t.equal(heads.ofRequest(['Accept', '*/*', 'X-Note', 'of hush']).fields, '"Accept":["*/*"],"X-Note":["of [redacted]"]')
   }
   t.same(asked, ['*/*', 'of hush', 'of hush', 'of hush'])
-  t.equal(heads.ofRequest(['X-Note', 'of [redacted]']).fields, '{"X-Note":["of [redacted]"]}')
+  t.equal(heads.ofRequest(['X-Note', 'of [redacted]']).fields, '"X-Note":["of [redacted]"]')
   t.equal(asked.length, 4, 'what became of it is known')
 })
 
-/** Whether the redactor is asked for a header line that has just been shown. */
+/** Whether the redactor is asked for a header line that has been shown, and then another one of the same name. */
 function createForgetting (): (name: string, value: string) => boolean {
   let asked = 0
   const heads = createHeads(createPlain((_, value) => {
@@ -85,6 +85,7 @@ function createForgetting (): (name: string, value: string) => boolean {
   }))
   return (name, value) => {
     heads.ofRequest([name, value])
+    heads.ofRequest([name, `${value}!`])
     const before = asked
     heads.ofRequest([name, value])
     return asked > before
@@ -96,15 +97,31 @@ t.test('what is kept is bounded: lengths, values of each name, and all of it, na
   t.notOk(forgets('a', 'v'.repeat(256)))
   t.ok(forgets('a', 'v'.repeat(257)), 'a long value')
   t.ok(forgets('a'.repeat(257), 'v'), 'a long name')
-  for (let i = 0; i < 15; i++) t.notOk(forgets('a', `${i}`))
-  t.ok(forgets('a', 'one more'), 'the seventeenth value of a name')
+  for (let i = 0; i < 8; i++) t.notOk(forgets('a', `${i}`))
+  t.ok(forgets('a', 'one more'), 'a name that has sixteen values')
   for (const length of [1, 200]) {
     const forgets = createForgetting()
     let kept = 0
-    for (let i = 0; i < 400; i++) for (let j = 0; j < 3; j++) if (!forgets(`${i}`.padEnd(length, 'n'), `${j}`.padEnd(256, 'w'))) kept++
-    const each = 3 * 256 + 2 * length
+    for (let i = 0; i < 400; i++) for (let j = 0; j < 3; j++) if (!forgets(`${i}`.padEnd(length, 'n'), `${j}`.padEnd(255, 'w'))) kept++
+    const each = 2 * (4 * 256 + 3 * length)
     t.ok(kept > 230_000 / each && kept < 250_000 / each, `${kept} values of ${each} characters`)
   }
+})
+
+t.test('the latest value of a name is known, however many there were', async t => {
+  const asked: string[] = []
+  const heads = createHeads(createPlain((_, value) => {
+    asked.push(value)
+    return value.replace('hush', '[redacted]')
+  }))
+  const shown = (value: string): string => heads.ofResponse({ server: 's', date: value }).fields
+  for (let second = 0; second < 20; second++) for (let time = 0; time < 3; time++) t.equal(shown(`:${second}`), `"Server":["s"],"Date":[":${second}"]`)
+  t.same(asked, ['s', ...Array.from({ length: 20 }, (_, second) => `:${second}`)])
+  for (let time = 0; time < 2; time++) t.equal(shown('of hush'), '"Server":["s"],"Date":["of [redacted]"]')
+  t.same(asked.slice(21), ['of hush', 'of hush'], 'but for one that holds a secret')
+  t.equal(heads.ofResponse({ date: 'd'.repeat(257) }).fields.length, 268)
+  t.equal(heads.ofResponse({ date: ['x"', 'y', 'x"'] }).fields, '"Date":["x\\"","y","x\\""]')
+  t.equal(heads.ofRequest(['Date', 'x"', 'date', 'z']).lines, 'Date: x\\"\\r\\ndate: z\\r\\n')
 })
 
 t.test('so many names are kept, and known ones go on', async t => {
@@ -205,11 +222,11 @@ t.test('milliseconds, times of day and texts are as JSON has them', async t => {
     const expected = JSON.stringify(Math.round(ms * 1_000) / 1_000)
     if (milliseconds(ms) !== expected) throw new Error(`${milliseconds(ms)} is not ${expected}`)
   }), { numRuns: 10_000 })
-  const timestamp = createTimestamp()
+  const beginning = createBeginning()
   fc.assert(fc.property(fc.array(fc.oneof(fc.integer({ min: -1e12, max: 1e13 }), fc.integer({ min: 1_700_000_000_000, max: 1_700_000_002_000 })), { minLength: 1, maxLength: 10 }), times => {
-    for (const at of times) if (timestamp(at) !== new Date(at).toISOString()) throw new Error(`${timestamp(at)} is not ${new Date(at).toISOString()}`)
+    for (const at of times) if (beginning(at) !== `{"timestamp":"${new Date(at).toISOString()}",`) throw new Error(`${beginning(at)} does not tell of ${new Date(at).toISOString()}`)
   }), { numRuns: 2_000 })
-  const quote = createQuote(text => text.toUpperCase())
-  for (let time = 0; time < 2; time++) t.same(['a"', '', null, undefined].map(quote), ['"A\\""', '""', 'null', 'null'])
+  const member = createMember('m', text => text.toUpperCase())
+  for (let time = 0; time < 2; time++) t.same(['a"', '', null, undefined].map(member), ['"m":"A\\"",', '"m":"",', '"m":null,', '"m":null,'])
   t.equal(withinString('a"\n'), 'a\\"\\n')
 })
