@@ -11,7 +11,7 @@ import { createEndings } from '../lib/endings.ts'
 import { explainingOf } from '../lib/explain/mark.ts'
 import { createRedactor } from '../lib/redact/index.ts'
 import { forwardingName, markForwarding } from '../lib/routes/forwarding.ts'
-import { Capture, CapturedEntry, createLines, createSampling, createWriter, dumpedOf, openFiles, tryFolder, withoutTenants } from '../lib/traffic-dump/index.ts'
+import { Capture, capturedOf, createLines, createSampling, createWriter, openFiles, tryFolder, withoutTenants } from '../lib/traffic-dump/index.ts'
 import type { DumpStats, Sink, TrafficDumpConfig, Writer } from '../lib/traffic-dump/index.ts'
 
 declare module './core.ts' {
@@ -118,9 +118,9 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     // a route of the app that has forwarded nothing
     if (record === undefined) return
     const { raw: { headersSent, statusCode: status } } = reply
-    const dumped = dumpedOf(capture, record, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(record), clientAddress: config.clientAddress, finished, headersSent, status })
-    if (capture.ifFailed && !((dumped.status >= 500 || dumped.cut) && sampling.failed())) return
-    writer.add(new CapturedEntry(dumped, lineOf))
+    const captured = capturedOf(capture, record, request, reply, { now: clock.now(), tenant: reverseproxy.tenantInLogs(record), clientAddress: config.clientAddress, finished, headersSent, status }, lineOf)
+    if (capture.ifFailed && !((captured.status >= 500 || captured.cut) && sampling.failed())) return
+    writer.add(captured)
   })
 
   fastify.addHook('onRoute', function findForwarding (route) { markForwarding(route, reverseproxy.handler) })
@@ -128,8 +128,8 @@ function capture (fastify: FastifyInstance, config: TrafficDumpConfig, writer: W
     if (!request.is404 && explainingOf(request.raw) === undefined) {
       const chosen = sampling.begin(request, nameOf)
       if (chosen !== 'no') {
-        const capture = new Capture(chosen === 'maybe', Date.now(), clock.now(), config.maxBodySize)
-        if (config.maxBodySize > 0) capture.watch(request, reply)
+        const capture = new Capture(chosen === 'maybe', Date.now(), clock.now())
+        if (config.maxBodySize > 0) capture.watch(request, reply, config.maxBodySize)
         endings.begin(request, reply, capture)
       }
     }

@@ -1,5 +1,5 @@
 /** The traffic dump: what is kept of requests, and how it comes into files. */
-export { Capture, CapturedEntry, dumpedOf } from './capture.ts'
+export { Capture, capturedOf } from './capture.ts'
 export { openFiles } from './files.ts'
 export { lookAtFolder, tryFolder } from './folder.ts'
 export { createLines } from './line.ts'

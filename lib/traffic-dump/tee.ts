@@ -3,6 +3,7 @@
  * reads the one or writes the other is the same to it, and nothing waits.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DumpedBody } from './line.ts'
 
 const kWatched = Symbol('reverseproxy.watched')
 
@@ -23,16 +24,17 @@ class Watched {
 
 const EMPTY = Buffer.alloc(0)
 
-/** A class, as there are two per sampled request. */
-export class Tee {
+/** The body so far. */
+export class Tee implements DumpedBody {
   truncated = false
   size = 0
   #chunks: Buffer[] = []
+  #ended = false
 
   constructor (readonly limit: number) {}
 
   add (chunk: unknown, encoding?: unknown): void {
-    if (this.truncated || chunk === null || chunk === undefined || typeof chunk === 'function') return
+    if (this.truncated || this.#ended || chunk === null || chunk === undefined || typeof chunk === 'function') return
     const room = this.limit - this.size
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk.length > room + 1 ? chunk.slice(0, room + 1) : chunk, (typeof encoding === 'string' ? encoding : 'utf8') as BufferEncoding) : chunk as Buffer
     if (bytes.length === 0) return
@@ -44,9 +46,16 @@ export class Tee {
     this.#chunks.push(kept.buffer.byteLength > 2 * kept.length ? Buffer.from(kept) : Buffer.from(kept.buffer, kept.byteOffset, kept.length))
   }
 
-  bytes (): Buffer {
+  /** What comes later, such as the rest of a body that was answered early, is not kept. */
+  end (): this {
+    this.#ended = true
+    return this
+  }
+
+  get bytes (): Buffer {
     if (this.#chunks.length === 0) return EMPTY
-    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
+    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
   }
 }
 
