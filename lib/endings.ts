@@ -24,10 +24,11 @@ interface Response {
   readonly writableEnded: boolean
   /** HTTP/1.1 */
   readonly writableFinished?: boolean
+  /** null: not yet, or not any more. */
   readonly socket?: unknown
   /** HTTP/2 */
   readonly stream?: { readonly rstCode?: number }
-  /** Who is to be told of its end, in the order in which they have begun. All rooms share two listeners: each one costs time. */
+  /** Who is to be told of its end, in the order in which they have begun. All rooms share their listeners: each one costs time. */
   [kPending]?: Pending<unknown>
 }
 

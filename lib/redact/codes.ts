@@ -1,8 +1,8 @@
 /** The units of a text as numbers: to look at them one by one takes half as long as by `charCodeAt`. */
 import { endianness } from 'node:os'
 
-/** Longer texts have memory of their own. */
-const SHARED = 65_536
+/** Longer texts have memory of their own: longer than what is kept of a body by default, and the zero. */
+const SHARED = 65_536 + 1
 const SWAPPED = endianness() === 'BE'
 
 class Memory {

@@ -1,7 +1,7 @@
 /** A request and its answer as a line. */
 import type { OutgoingHttpHeader } from 'node:http'
 import { createHeads, type Head } from './head.ts'
-import { createMember, createBeginning, flat, milliseconds, withinString } from './json-text.ts'
+import { createBeginning, createMember, flat, milliseconds, withinString } from './json-text.ts'
 import { memo } from '../redact/index.ts'
 import type { Redactor } from '../redact/types.ts'
 import type { Attempt } from '../types.ts'

@@ -198,6 +198,16 @@ t.test('all JSON is understood', async t => {
   t.pass()
 })
 
+t.test('JSON of any length, and a short one after a long one', async t => {
+  const names = createSecretNames(DEFAULT_REDACTION)
+  for (const length of [40, 65_535, 65_536, 65_537, 65_538, 200_000, 40]) {
+    const json = (secret: string): string => `{"é":"${'x'.repeat(length - 29)}","token":"${secret}"}`
+    const text = json('hush-hush-')
+    t.equal(text.length, length)
+    t.equal(readJson(text, names).clean, json('[redacted]'), `${length} characters`)
+  }
+})
+
 t.test('bytes', async t => {
   const latin = Buffer.from('{"name":"J\xf6rg","password":"h\xfcsh"}', 'latin1')
   t.match(body(latin, 'application/json'), { base64: true, text: Buffer.from('{"name":"J\xf6rg","password":"[redacted]"}', 'latin1').toString('base64') })
