@@ -70,12 +70,14 @@ interface Shown {
 
 /** One that is kept: texts in one piece each, as whatever is put together from them is copied piece by piece. */
 class Known implements Shown {
+  readonly text: string
   readonly field: Field
   readonly first: string
   readonly next: string
   readonly line: string
 
-  constructor ({ field, first, next, line }: Shown, readonly text: string) {
+  constructor ({ text, field, first, next, line }: Shown) {
+    this.text = text
     this.field = field
     this.first = flat(first)
     this.next = flat(next)
@@ -177,7 +179,7 @@ export function createHeads (redactor: Redactor): Heads {
     const stranger = new Stranger(name, text)
     if (text.length > LONGEST) return stranger
     if (name.known.size < VALUES) {
-      const known = new Known(stranger, text)
+      const known = new Known(stranger)
       if (known.size <= room) {
         room -= known.size
         name.known.set(text, known)

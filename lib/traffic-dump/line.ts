@@ -70,22 +70,17 @@ export function createLines (redactor: Redactor, limit: number): (dumped: Dumped
       `"status":${status ?? 'null'},"duration":${duration === undefined ? 'null' : milliseconds(duration)}}`
   }
 
-  function attempts ([first, ...others]: readonly Attempt[]): string {
-    if (first === undefined) return ''
-    return others.length === 0 ? attempt(first) : [first, ...others].map(attempt).join(',')
-  }
-
   return function lineOf (dumped) {
-    const { clientAddress, tenant } = dumped
+    const { attempts, clientAddress, tenant } = dumped
     const { beforeUrl, beforeRawUrl } = method(dumped.method)
     const url = withinString(redactor.url(dumped.url))
     const request = heads.ofRequest(dumped.rawHeaders)
     const requestBody = body('request', dumped.requestBody, request)
     const response = heads.ofResponse(dumped.responseHeaders)
-    return `${beginning(dumped.at)}${rule(dumped.route)}${backend(dumped.backend)}${target(dumped.attempts.at(-1)?.target)}` +
+    return `${beginning(dumped.at)}${rule(dumped.route)}${backend(dumped.backend)}${target(attempts.at(-1)?.target)}` +
       `${tenant === undefined ? '"tenant":null,' : `"tenant":${JSON.stringify(tenant)},`}${clientAddress === undefined ? '' : `"client_ip":${JSON.stringify(clientAddress)},`}` +
       `"request_id":${JSON.stringify(redactor.text(dumped.requestId))}${beforeUrl}${url}${beforeRawUrl}${url} HTTP/${dumped.httpVersion}\\r\\n${request.lines}\\r\\n",` +
       `"request_headers":{${request.fields}},${requestBody}"status_code":${dumped.status},"response_headers":{${response.fields}},${body('response', dumped.responseBody, response)}` +
-      `"duration":${milliseconds(dumped.duration)},${dumped.aborted ? '"aborted":true,' : ''}${dumped.cut ? '"cut":true,' : ''}"attempts":[${attempts(dumped.attempts)}]}`
+      `"duration":${milliseconds(dumped.duration)},${dumped.aborted ? '"aborted":true,' : ''}${dumped.cut ? '"cut":true,' : ''}"attempts":[${attempts.map(attempt).join(',')}]}`
   }
 }
